@@ -1,0 +1,50 @@
+package snapline
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// Repository keeps snapshots. A snapshot exists when Commit has returned, and
+// not before. Methods may be called from several goroutines and processes, on
+// several hosts, that share the same storage.
+type Repository interface {
+	// ID tells one repository from another; hosts that report different ids do
+	// not see the same storage.
+	ID() string
+	// Free returns how many bytes can still be written.
+	Free(ctx context.Context) (int64, error)
+	// Put stores one member's captured stream under a snapshot that does not
+	// exist yet, durably. An earlier attempt for the same snapshot and member is
+	// replaced. After an error nothing of it is left.
+	Put(ctx context.Context, id SnapshotID, m MemberName, r io.Reader) (Object, error)
+	// Open reads a member's stream back. Reading to io.EOF proves the digest:
+	// a stream that does not match ends in ErrDamaged instead.
+	Open(ctx context.Context, id SnapshotID, m MemberName, o Object) (io.ReadCloser, error)
+	// Verify reads the stored bytes and checks size and digest (ErrDamaged).
+	Verify(ctx context.Context, id SnapshotID, m MemberName, o Object) error
+	// Commit writes the record: ErrExists when there is one of that id already.
+	Commit(ctx context.Context, s Snapshot) error
+	// Snapshot reads a record: ErrNotFound when there is none.
+	Snapshot(ctx context.Context, id SnapshotID) (Snapshot, error)
+	// List returns all records, oldest first. Records that cannot be read are
+	// left out and come joined in the error, beside the good ones.
+	List(ctx context.Context) ([]Snapshot, error)
+	// Delete removes the record first, then the data: ErrNotFound when neither
+	// is there. With no record it discards what an aborted round left.
+	Delete(ctx context.Context, id SnapshotID) error
+}
+
+// Errors of a Repository that callers branch on.
+var (
+	ErrExists   = errors.New("exists already")
+	ErrNotFound = errors.New("not found")
+	ErrDamaged  = errors.New("damaged")
+)
+
+// Errors of the control plane that callers branch on.
+var (
+	ErrNoAnswer = errors.New("no answer")
+	ErrConflict = errors.New("written by somebody else meanwhile")
+)
