@@ -1,0 +1,61 @@
+package protocol
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+)
+
+// MaxMessage is the largest encoded message that Decode takes, in bytes.
+const MaxMessage = 1 << 20
+
+// kinds maps the name of each message on the wire to its type. It is only read.
+var kinds = func() map[string]reflect.Type {
+	m := map[string]reflect.Type{}
+	for _, v := range []any{Prepare{}, Probe{}, Arm{}, Cut{}, Disarm{}, Commit{}, Abort{},
+		Prepared{}, Refused{}, Probed{}, Armed{}, CutDone{}, Disarmed{}, Stored{}, Aborted{},
+		PlanRestore{}, StopMembers{}, LoadMembers{}, OpenMembers{}, UndoRestore{},
+		Planned{}, Stopped{}, Loaded{}, Opened{}, Undone{}, RestoreFailed{}} {
+		t := reflect.TypeOf(v)
+		m[t.Name()] = t
+	}
+	return m
+}()
+
+type envelope struct {
+	Kind string          `json:"kind"`
+	Body json.RawMessage `json:"body"`
+}
+
+// Encode writes a Message or RestoreMessage as JSON.
+func Encode(msg any) ([]byte, error) {
+	t := reflect.TypeOf(msg)
+	if t == nil || kinds[t.Name()] != t {
+		return nil, fmt.Errorf("encode message: %T is not one", msg)
+	}
+	body, err := json.Marshal(msg)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", t.Name(), err)
+	}
+	return json.Marshal(envelope{Kind: t.Name(), Body: body})
+}
+
+// Decode reads what Encode wrote: a Message or a RestoreMessage.
+func Decode(b []byte) (any, error) {
+	if len(b) > MaxMessage {
+		return nil, fmt.Errorf("decode message: %d bytes, at most %d are allowed", len(b), MaxMessage)
+	}
+	var e envelope
+	if err := json.Unmarshal(b, &e); err != nil {
+		return nil, fmt.Errorf("decode message: %w", err)
+	}
+	t, ok := kinds[e.Kind]
+	if !ok {
+		return nil, fmt.Errorf("decode message: unknown kind %q; are coordinator and agent of one version?", e.Kind)
+	}
+	v := reflect.New(t)
+	if err := json.Unmarshal(e.Body, v.Interface()); err != nil {
+		return nil, fmt.Errorf("decode %s: %w", e.Kind, err)
+	}
+	return v.Elem().Interface(), nil
+}

@@ -1,0 +1,238 @@
+package protocol
+
+import (
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/snapline/snapline"
+)
+
+// Restore drives one restore of a whole group: PLAN everything that can be
+// known beforehand, STOP every living instance, LOAD all members paused, OPEN
+// them together. Until every plan is good nothing is touched; a restore that
+// fails later leaves the snapshot as it was and may simply be tried again.
+type Restore struct {
+	phase   RestorePhase
+	begin   BeginRestore
+	hosts   []*restoreHost
+	problem *snapline.Error
+}
+
+// RestorePhase is where a restore is.
+type RestorePhase string
+
+// Phases of a restore, in order.
+const (
+	RestorePlan RestorePhase = "plan"
+	RestoreStop RestorePhase = "stop"
+	RestoreLoad RestorePhase = "load"
+	RestoreOpen RestorePhase = "open"
+	RestoreUndo RestorePhase = "undo" // end what was loaded, after a failure
+	RestoreEnd  RestorePhase = "end"
+)
+
+// BeginRestore says what a restore is to do.
+type BeginRestore struct {
+	Op       snapline.OperationID
+	Snapshot snapline.Snapshot
+	// Place says where each member goes.
+	Place map[snapline.MemberName]snapline.HostName
+	// Stop lists the hosts where an instance of a member may be living. They are
+	// asked to stop every member of the group; so are the hosts of Place.
+	Stop []snapline.HostName
+}
+
+type restoreHost struct {
+	name    snapline.HostName
+	life    snapline.Incarnation
+	members []snapline.MemberSnapshot // to be loaded here
+	at      RestorePhase              // the phase that it has completed last
+	loadMS  map[snapline.MemberName]float64
+	opened  snapline.Instant
+	lost    bool
+	replan  bool // undo: a new life must hear the plan first
+}
+
+// NewRestore returns the machine of one restore.
+func NewRestore(b BeginRestore) *Restore {
+	r := &Restore{phase: RestorePlan, begin: b}
+	byName := map[snapline.HostName]*restoreHost{}
+	add := func(n snapline.HostName) *restoreHost {
+		if byName[n] == nil {
+			byName[n] = &restoreHost{name: n}
+			r.hosts = append(r.hosts, byName[n])
+		}
+		return byName[n]
+	}
+	for _, n := range b.Stop {
+		add(n)
+	}
+	for _, m := range b.Snapshot.Members {
+		h := add(b.Place[m.Name])
+		h.members = append(h.members, m)
+	}
+	sort.Slice(r.hosts, func(i, j int) bool { return r.hosts[i].name < r.hosts[j].name })
+	return r
+}
+
+// Phase returns where the restore is.
+func (r *Restore) Phase() RestorePhase { return r.phase }
+
+// Step takes one event and returns what is to be done, in order.
+func (r *Restore) Step(ev Event) []Effect {
+	if r.phase == RestoreEnd {
+		return nil
+	}
+	switch in := ev.Input.(type) {
+	case Started:
+		return append(r.enter(RestorePlan), r.again(ev.At))
+	case RestoreReceived:
+		return r.receive(ev.At, in.Msg)
+	case RestoreRang:
+		return append(r.ask(), r.again(ev.At))
+	case HostLost:
+		return r.lost(in)
+	case Cancelled:
+		if r.phase != RestorePlan {
+			return nil // half a restore helps nobody: it goes through
+		}
+		r.problem = &snapline.Error{Code: snapline.CodeCancelled, Message: "stopped on request; nothing was touched"}
+		return r.end()
+	}
+	panic(fmt.Sprintf("protocol: restore: unknown input %T", ev.Input))
+}
+
+func (r *Restore) again(now snapline.Instant) Effect {
+	return RestoreTimer{At: now.Add(time.Second)}
+}
+
+func (r *Restore) enter(p RestorePhase) []Effect {
+	r.phase = p
+	effects := []Effect{RestoreNotify{Phase: p}}
+	effects = append(effects, r.ask()...)
+	return append(effects, r.advance()...)
+}
+
+// ask sends the phase's request to each host that has not completed it.
+func (r *Restore) ask() []Effect {
+	var effects []Effect
+	for _, h := range r.hosts {
+		if r.waitsFor(h) {
+			effects = append(effects, RestoreSend{h.name, r.request(h)})
+		}
+	}
+	return effects
+}
+
+func (r *Restore) waitsFor(h *restoreHost) bool {
+	switch r.phase {
+	case RestoreLoad, RestoreOpen, RestoreUndo:
+		return h.at != r.phase && !h.lost && len(h.members) > 0
+	case RestoreEnd:
+		return false
+	}
+	return h.at != r.phase && !h.lost
+}
+
+func (r *Restore) request(h *restoreHost) RestoreMessage {
+	ref := RestoreRef{Op: r.begin.Op, Host: h.name, Incarnation: h.life}
+	switch {
+	case r.phase == RestorePlan, h.replan:
+		return PlanRestore{RestoreRef: ref, Snapshot: r.begin.Snapshot.ID, Group: r.begin.Snapshot.Group, Members: h.members}
+	case r.phase == RestoreStop:
+		return StopMembers{ref}
+	case r.phase == RestoreLoad:
+		return LoadMembers{ref}
+	case r.phase == RestoreOpen:
+		return OpenMembers{ref}
+	}
+	return UndoRestore{ref}
+}
+
+// advance goes on when every host has completed the phase.
+func (r *Restore) advance() []Effect {
+	for _, h := range r.hosts {
+		if r.waitsFor(h) {
+			return nil
+		}
+	}
+	switch r.phase {
+	case RestorePlan:
+		if r.problem != nil {
+			return r.end()
+		}
+		return r.enter(RestoreStop)
+	case RestoreStop:
+		return r.enter(RestoreLoad)
+	case RestoreLoad:
+		return r.enter(RestoreOpen)
+	case RestoreOpen, RestoreUndo:
+		return r.end()
+	}
+	return nil
+}
+
+func (r *Restore) receive(now snapline.Instant, msg RestoreMessage) []Effect {
+	ref := msg.AboutRestore()
+	h := r.host(ref.Host)
+	if h == nil || h.lost || ref.Op != r.begin.Op {
+		return nil
+	}
+	if h.life != "" && ref.Incarnation != h.life {
+		if r.phase == RestoreUndo {
+			return r.reborn(h, ref.Incarnation)
+		}
+		return r.fail(h, snapline.Reason{Text: "the agent was restarted during the restore", Hint: "restore again"})
+	}
+	if h.replan {
+		return r.replanned(h, msg)
+	}
+	switch m := msg.(type) {
+	case Planned:
+		if r.phase != RestorePlan || h.at == RestorePlan {
+			return nil
+		}
+		h.life, h.at = ref.Incarnation, RestorePlan
+		for _, reason := range m.Reasons {
+			r.blame(h, reason)
+		}
+		return r.advance()
+	case Stopped:
+		return r.done(h, RestoreStop)
+	case Loaded:
+		h.loadMS = m.LoadMS
+		return r.done(h, RestoreLoad)
+	case Opened:
+		if r.phase == RestoreOpen && h.at != RestoreOpen {
+			h.opened = now.Add(-time.Duration(max(0, m.AgoNS)))
+		}
+		return r.done(h, RestoreOpen)
+	case Undone:
+		return r.done(h, RestoreUndo)
+	case RestoreFailed:
+		return r.fail(h, m.Reasons...)
+	}
+	return nil
+}
+
+func (r *Restore) done(h *restoreHost, p RestorePhase) []Effect {
+	if r.phase != p || h.at == p {
+		return nil
+	}
+	h.at = p
+	effects := []Effect{}
+	for _, m := range h.members {
+		effects = append(effects, RestoreNotify{Phase: p, Member: m.Name, Host: h.name})
+	}
+	return append(effects, r.advance()...)
+}
+
+func (r *Restore) host(n snapline.HostName) *restoreHost {
+	for _, h := range r.hosts {
+		if h.name == n {
+			return h
+		}
+	}
+	return nil
+}

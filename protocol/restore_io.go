@@ -1,0 +1,138 @@
+package protocol
+
+import "github.com/snapline/snapline"
+
+// RestoreMessage is what coordinator and hosts say to one another in a restore.
+type RestoreMessage interface {
+	restoreMessage()
+	// AboutRestore says which restore, host and agent's life it belongs to.
+	AboutRestore() RestoreRef
+}
+
+// RestoreRef is the address of a message in the space of restores.
+type RestoreRef struct {
+	Op          snapline.OperationID `json:"op"`
+	Host        snapline.HostName    `json:"host"`
+	Incarnation snapline.Incarnation `json:"incarnation,omitempty"`
+}
+
+// AboutRestore returns the reference itself.
+func (r RestoreRef) AboutRestore() RestoreRef { return r }
+
+type (
+	// PlanRestore asks whether the host could run these members (perhaps none)
+	// and tells it the group whose members it may be asked to stop.
+	PlanRestore struct {
+		RestoreRef
+		Snapshot snapline.SnapshotID       `json:"snapshot"`
+		Group    snapline.Group            `json:"spec"`
+		Members  []snapline.MemberSnapshot `json:"members"`
+	}
+	// StopMembers ends every living instance of the group's members here.
+	StopMembers struct{ RestoreRef }
+	// LoadMembers starts the planned members, paused.
+	LoadMembers struct{ RestoreRef }
+	// OpenMembers lets them run.
+	OpenMembers struct{ RestoreRef }
+	// UndoRestore ends what was loaded.
+	UndoRestore struct{ RestoreRef }
+
+	// Planned answers PlanRestore: no reasons, no obstacle.
+	Planned struct {
+		RestoreRef
+		Reasons []snapline.Reason `json:"reasons,omitempty"`
+	}
+	// Stopped answers StopMembers: none is living here.
+	Stopped struct{ RestoreRef }
+	// Loaded answers LoadMembers, with the time that each member took.
+	Loaded struct {
+		RestoreRef
+		LoadMS map[snapline.MemberName]float64 `json:"load_ms"`
+	}
+	// Opened answers OpenMembers; AgoNS is the time since they were resumed.
+	Opened struct {
+		RestoreRef
+		AgoNS int64 `json:"ago_ns"`
+	}
+	// Undone answers UndoRestore.
+	Undone struct{ RestoreRef }
+	// RestoreFailed says that a phase after the plan did not work here.
+	RestoreFailed struct {
+		RestoreRef
+		Reasons []snapline.Reason `json:"reasons"`
+	}
+)
+
+func (PlanRestore) restoreMessage()   {}
+func (StopMembers) restoreMessage()   {}
+func (LoadMembers) restoreMessage()   {}
+func (OpenMembers) restoreMessage()   {}
+func (UndoRestore) restoreMessage()   {}
+func (Planned) restoreMessage()       {}
+func (Stopped) restoreMessage()       {}
+func (Loaded) restoreMessage()        {}
+func (Opened) restoreMessage()        {}
+func (Undone) restoreMessage()        {}
+func (RestoreFailed) restoreMessage() {}
+
+// Inputs of Restore and RestoreAgent, beside Started and Cancelled.
+type (
+	// RestoreReceived is a message that has arrived.
+	RestoreReceived struct{ Msg RestoreMessage }
+	// RestoreRang says that the RestoreTimer has run out.
+	RestoreRang struct{}
+	// HostLost says that the host's agent is not reachable any more.
+	HostLost struct {
+		Host   snapline.HostName
+		Reason snapline.Reason
+	}
+	// Acted completes Act.
+	Acted struct {
+		Op      snapline.OperationID
+		Phase   RestorePhase
+		Reasons []snapline.Reason
+		LoadMS  map[snapline.MemberName]float64
+		AgoNS   int64 // RestoreOpen: since the members were resumed
+	}
+)
+
+func (RestoreReceived) input() {}
+func (RestoreRang) input()     {}
+func (HostLost) input()        {}
+func (Acted) input()           {}
+
+// Effects of Restore and RestoreAgent.
+type (
+	// RestoreSend hands a message to the network: to the host from Restore, to
+	// the coordinator (Host empty) from RestoreAgent.
+	RestoreSend struct {
+		Host snapline.HostName
+		Msg  RestoreMessage
+	}
+	// RestoreTimer asks for a RestoreRang; the machine keeps one at a time.
+	RestoreTimer struct{ At snapline.Instant }
+	// RestoreNotify tells the operator that a phase began or a member passed it.
+	RestoreNotify struct {
+		Phase  RestorePhase
+		Member snapline.MemberName
+		Host   snapline.HostName
+	}
+	// RestoreDone is the last effect of Restore. Problem is nil on success.
+	RestoreDone struct {
+		Problem *snapline.Error
+		SkewMS  float64
+		LoadMS  map[snapline.MemberName]float64
+	}
+	// Act does the work of a phase on one host. Completes with Acted.
+	Act struct {
+		Op    snapline.OperationID
+		Phase RestorePhase
+		Plan  PlanRestore
+	}
+)
+
+func (RestoreSend) effect()   {}
+func (RestoreTimer) effect()  {}
+func (RestoreNotify) effect() {}
+func (RestoreDone) effect()   {}
+func (Act) effect()           {}
