@@ -1,0 +1,92 @@
+package qemu
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/qemu/disk"
+)
+
+// Options say how one host's virtual machines are handled.
+type Options struct {
+	// NetNS is the network namespace of this host: a name as of "ip netns", a
+	// path, or empty for this process's own. Machines of other namespaces are
+	// refused, and new ones are born in it.
+	NetNS string
+	// Bridges maps the bridge that a machine was captured on to the one that it
+	// is attached to here. Bridges that are not named keep their names.
+	Bridges map[string]string
+	// LogDir gets one file per started machine with what QEMU prints. Empty: the
+	// file is beside the QMP socket.
+	LogDir string
+	// GuardCommand runs Guard in a process of its own. Empty: this program with
+	// the argument "guard".
+	GuardCommand []string
+	// ForceStopAndCopy says why background snapshots are not to be used; empty
+	// leaves the choice to the adapter.
+	ForceStopAndCopy string
+	// Disks captures writable disks together with the RAM. Without it machines
+	// that have one are refused.
+	Disks bool
+	// StateDir must survive a reboot: journals of disk snapshots are there. Needed
+	// with Disks.
+	StateDir string
+}
+
+// Hypervisor adopts, captures, starts and stops QEMU processes of one host.
+type Hypervisor struct {
+	opts Options
+	ns   namespace
+	// lazy leaves the prefault to the cut, as on newer QEMUs; for measurements.
+	lazy bool
+	// patience is how long a capture may stand still.
+	patience time.Duration
+
+	// disks freezes disks; nil without Options.Disks.
+	disks *disk.Store
+
+	mu     sync.Mutex
+	accels map[string]string // what ProbeAccel has found, by program
+}
+
+var _ snapline.Hypervisor = (*Hypervisor)(nil)
+
+// New checks the options. It starts nothing.
+func New(o Options) (*Hypervisor, error) {
+	if len(o.GuardCommand) == 0 {
+		o.GuardCommand = []string{"/proc/self/exe", "guard"}
+	}
+	if o.LogDir != "" {
+		abs, err := filepath.Abs(o.LogDir)
+		if err != nil {
+			return nil, fmt.Errorf("log directory %s: %w", o.LogDir, err)
+		}
+		if err := os.MkdirAll(abs, 0o755); err != nil {
+			return nil, fmt.Errorf("log directory: %w", err)
+		}
+		o.LogDir = abs
+	}
+	ns, err := newNamespace(o.NetNS)
+	if err != nil {
+		return nil, err
+	}
+	h := &Hypervisor{opts: o, ns: ns, patience: patience, accels: map[string]string{}}
+	if o.Disks {
+		if h.disks, err = disk.Open(filepath.Join(o.StateDir, "disks")); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+// bridge is the local bridge for one that a machine was captured on.
+func (h *Hypervisor) bridge(captured string) string {
+	if local, ok := h.opts.Bridges[captured]; ok {
+		return local
+	}
+	return captured
+}

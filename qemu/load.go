@@ -1,0 +1,174 @@
+package qemu
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/qemu/qmp"
+	"golang.org/x/sys/unix"
+)
+
+// Load starts the machine on taps of its own and feeds it the stream. The
+// process lives on when this one ends.
+func (h *Hypervisor) Load(ctx context.Context, m snapline.Member, info snapline.VMInfo, stream snapline.Stream) (snapline.VM, error) {
+	path, err := socketPath(m)
+	if err != nil {
+		return nil, err
+	}
+	vm, err := h.load(ctx, m, path, info, stream)
+	if err != nil {
+		return nil, fmt.Errorf("load vm %s: %w", m.Name, err)
+	}
+	return vm, nil
+}
+
+func (h *Hypervisor) load(ctx context.Context, m snapline.Member, path string, info snapline.VMInfo, stream io.Reader) (*VM, error) {
+	head, err := checkStream(stream) // QEMU waits for ever for the header of nothing
+	if err != nil {
+		return nil, err
+	}
+	stream = io.MultiReader(bytes.NewReader(head), stream)
+	if err := h.recoverStopped(ctx, path); err != nil {
+		return nil, err
+	}
+	started, err := h.launch(ctx, m, path, info)
+	if err != nil {
+		return nil, err
+	}
+	vm, err := started.connect(ctx, m.Name, path)
+	if err == nil {
+		if err = incoming(ctx, vm, stream); err == nil {
+			return vm, nil
+		}
+		vm.Close()
+	}
+	err = errors.Join(err, started.discard())
+	if tail := started.log.tail(); tail != "" {
+		err = fmt.Errorf("%w; QEMU's last words (%s): %s", err, started.log.path, tail)
+	}
+	return nil, err
+}
+
+// incoming feeds the stream to a QEMU that waits with -incoming defer.
+func incoming(ctx context.Context, vm *VM, stream io.Reader) error {
+	quiet, err := silence(ctx, vm.client)
+	if err != nil {
+		return err
+	}
+	write, err := offerPipe(ctx, vm.client)
+	if err != nil {
+		return err
+	}
+	events := vm.client.Subscribe()
+	defer events.Close()
+	if _, err := qmp.Run(ctx, vm.client, qmp.MigrateIncoming{URI: "fd:" + descriptorName}); err != nil {
+		write.Close()
+		return err
+	}
+	fed := make(chan error, 1)
+	alive, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	go func() {
+		err := feed(write, stream)
+		if err != nil {
+			giveUp(err)
+		}
+		fed <- err
+	}()
+	err = awaitLoaded(alive, vm, events)
+	if err != nil {
+		write.Close() // the feeder may wait for a QEMU that reads no more
+	}
+	if feedErr := <-fed; feedErr != nil {
+		return feedErr // whatever QEMU made of it
+	}
+	if err != nil {
+		return err
+	}
+	return quiet.restore(ctx)
+}
+
+// offerPipe gives QEMU the read end of a pipe and returns the write end.
+func offerPipe(ctx context.Context, c *qmp.Client) (*os.File, error) {
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+		return nil, err
+	}
+	defer unix.Close(ends[0])
+	unix.FcntlInt(uintptr(ends[1]), unix.F_SETPIPE_SZ, pipeSize) // smaller is slower, no more
+	unix.SetNonblock(ends[1], true)
+	write := os.NewFile(uintptr(ends[1]), "load pipe")
+	if _, err := qmp.RunWithFD(ctx, c, qmp.GetFD{Name: descriptorName}, ends[0]); err != nil {
+		write.Close()
+		return nil, err
+	}
+	return write, nil
+}
+
+// feed copies the stream. QEMU may hang up after the state's end, before the
+// stream's: the rest is read all the same, because it carries the digest.
+func feed(write *os.File, stream io.Reader) error {
+	defer write.Close()
+	_, err := io.Copy(onlyWriter{write}, stream)
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, os.ErrClosed) {
+		_, err = io.Copy(io.Discard, stream)
+	}
+	return err
+}
+
+// onlyWriter hides *os.File's ReadFrom, which cannot tell an error of the
+// stream from one of the pipe.
+type onlyWriter struct{ io.Writer }
+
+// awaitLoaded waits until the state is loaded.
+func awaitLoaded(ctx context.Context, vm *VM, events *qmp.Events) error {
+	for {
+		m, err := qmp.Run(ctx, vm.client, qmp.QueryMigrate{})
+		if err != nil {
+			return err
+		}
+		switch m.Status {
+		case "completed":
+			return nil
+		case "failed", "cancelled":
+			return migrationError(m)
+		}
+		if _, err := events.Next(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// silence keeps a loaded QEMU from announcing its addresses by itself at the
+// end of the incoming migration: a paused VM's frames would wait in a queue and
+// leave whenever it is resumed, and Announce is there to say when. It also
+// switches the events on that awaitLoaded needs.
+func silence(ctx context.Context, c *qmp.Client) (*settings, error) {
+	s, err := readSettings(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	var none int64
+	if _, err := qmp.Run(ctx, c, qmp.SetParameters{Parameters: qmp.Parameters{AnnounceRounds: &none}}); err != nil {
+		return nil, err
+	}
+	on := []qmp.Capability{{Name: capEvents, On: true}}
+	_, err = qmp.Run(ctx, c, qmp.SetCapabilities{Capabilities: on})
+	return s, err
+}
+
+// discard ends a machine that could not be loaded.
+func (s *started) discard() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err := s.proc.kill(ctx)
+	s.proc.release()
+	os.Remove(s.socket)
+	return err
+}

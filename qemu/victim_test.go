@@ -1,0 +1,85 @@
+package qemu_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/qemu"
+)
+
+// victimPause is the deadline of every pause of a victim.
+const victimPause = time.Second
+
+// victim is the process that the crash tests kill or freeze: it goes through a
+// capture as far as it is told, says so, and then waits for its end.
+//
+//	victim PHASE QMP SPOOL
+func victim(args []string) error {
+	phase, ctx := args[0], context.Background()
+	var o qemu.Options
+	if phase == "copying" {
+		o.ForceStopAndCopy = "the test wants it"
+	}
+	h, err := qemu.New(o)
+	if err != nil {
+		return err
+	}
+	qemu.SetPatience(h, victimPause)
+	vm, err := h.Adopt(ctx, snapline.Member{Name: "vm", QEMU: &snapline.QEMU{QMP: args[1]}})
+	if err != nil {
+		return err
+	}
+	if err := victimSteps(ctx, vm, phase, args[2]); err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	select {}
+}
+
+func victimSteps(ctx context.Context, vm snapline.VM, phase, spool string) error {
+	if phase == "paused" {
+		return vm.Pause(ctx, victimPause)
+	}
+	if phase == "paused-long" {
+		return vm.Pause(ctx, time.Hour)
+	}
+	c, err := vm.Prime(ctx, spool)
+	if err != nil || phase == "primed" {
+		return err
+	}
+	if phase == "primed-paused" {
+		return vm.Pause(ctx, time.Hour)
+	}
+	_, err = c.Cut(ctx)
+	return err
+}
+
+// startVictim runs a victim until it has reached its phase.
+func startVictim(t *testing.T, m *machine, phase string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", "victim", phase, m.qmp, filepath.Join(m.dir, "spool"))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || line != "ready\n" {
+		t.Fatalf("victim said %q, %v", line, err)
+	}
+	return cmd
+}
