@@ -1,0 +1,126 @@
+package bustest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/snapline/snapline"
+)
+
+var _ snapline.Bus = (*Bus)(nil)
+
+// Bus is a snapline.Bus in memory: nothing is lost, and each receiver gets its
+// messages in the order of Send. Everybody uses the same one. Its zero value
+// is ready; so is what NewBus returns.
+type Bus struct {
+	mu        sync.Mutex
+	receivers map[snapline.Address][]*mailbox
+	answerers map[snapline.Address][]*answerer
+}
+
+// NewBus returns a Bus that nobody listens to yet.
+func NewBus() *Bus { return &Bus{} }
+
+// Send implements snapline.Bus.
+func (b *Bus) Send(ctx context.Context, to snapline.Address, msg []byte) error {
+	if err := check(ctx, to); err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range b.receivers[to] {
+		r.put(bytes.Clone(msg))
+	}
+	return nil
+}
+
+// Receive implements snapline.Bus. handle must not call stop.
+func (b *Bus) Receive(at snapline.Address, handle func(msg []byte)) (func(), error) {
+	if err := check(context.Background(), at); err != nil {
+		return nil, fmt.Errorf("receive: %w", err)
+	}
+	m := newMailbox(handle)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.receivers == nil {
+		b.receivers = map[snapline.Address][]*mailbox{}
+	}
+	b.receivers[at] = append(b.receivers[at], m)
+	return sync.OnceFunc(func() {
+		b.mu.Lock()
+		b.receivers[at] = without(b.receivers[at], m)
+		b.mu.Unlock()
+		m.close()
+	}), nil
+}
+
+// Ask implements snapline.Bus. Of several who serve the address, the first to
+// have come answers.
+func (b *Bus) Ask(ctx context.Context, to snapline.Address, question []byte) ([]byte, error) {
+	if err := check(ctx, to); err != nil {
+		return nil, fmt.Errorf("ask: %w: %w", snapline.ErrNoAnswer, err)
+	}
+	reply, ok := b.question(to, bytes.Clone(question))
+	if !ok {
+		return nil, fmt.Errorf("ask %s: %w: nobody is there", to, snapline.ErrNoAnswer)
+	}
+	select {
+	case answer := <-reply:
+		return answer, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("ask %s: %w: %w", to, snapline.ErrNoAnswer, ctx.Err())
+	}
+}
+
+func (b *Bus) question(to snapline.Address, question []byte) (<-chan []byte, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.answerers[to]) == 0 {
+		return nil, false
+	}
+	return b.answerers[to][0].start(question), true
+}
+
+// Answer implements snapline.Bus. stop waits until every answer has returned.
+func (b *Bus) Answer(at snapline.Address, answer func(ctx context.Context, question []byte) []byte) (func(), error) {
+	if err := check(context.Background(), at); err != nil {
+		return nil, fmt.Errorf("answer: %w", err)
+	}
+	a := &answerer{answer: answer}
+	a.ctx, a.cancel = context.WithCancel(context.Background())
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.answerers == nil {
+		b.answerers = map[snapline.Address][]*answerer{}
+	}
+	b.answerers[at] = append(b.answerers[at], a)
+	return sync.OnceFunc(func() {
+		b.mu.Lock()
+		b.answerers[at] = without(b.answerers[at], a)
+		b.mu.Unlock()
+		a.cancel()
+		a.running.Wait()
+	}), nil
+}
+
+// answerer serves questions until it is cancelled.
+type answerer struct {
+	answer  func(ctx context.Context, question []byte) []byte
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+// start is called under the bus's lock, and so never after stop's Wait began.
+func (a *answerer) start(question []byte) <-chan []byte {
+	reply := make(chan []byte, 1)
+	a.running.Go(func() { reply <- bytes.Clone(a.answer(a.ctx, question)) })
+	return reply
+}
+
+func without[T comparable](s []T, x T) []T {
+	return slices.DeleteFunc(slices.Clone(s), func(y T) bool { return x == y })
+}

@@ -1,0 +1,217 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	natsio "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/snapline/snapline"
+)
+
+var _ snapline.Store = (*Store)(nil)
+
+// StoreOptions say which bucket to use.
+type StoreOptions struct {
+	// Bucket is the JetStream key-value bucket, made when missing: letters,
+	// digits, '-' and '_'.
+	Bucket string
+	// Replicas is on how many servers of an external cluster the bucket is kept:
+	// 1, 3 or 5. 0 means 1 for a new bucket, and leaves an existing one alone.
+	Replicas int
+}
+
+// Store is a JetStream key-value bucket. On an embedded server what it has
+// accepted has been fsynced; on an external one that is for the server's
+// configuration to say (sync_interval: always).
+//
+// An error other than the ones that snapline.Store names leaves open whether
+// the value was written. A ctx without a deadline gets one of 5 s.
+type Store struct {
+	kv jetstream.KeyValue
+}
+
+// OpenStore opens or makes a bucket. It waits for the connection until ctx
+// ends. The Store uses c, which must outlive it.
+func OpenStore(ctx context.Context, c *Conn, o StoreOptions) (*Store, error) {
+	kv, err := openBucket(ctx, c, o)
+	if noJetStream(err) {
+		return nil, fmt.Errorf("open store %s: the NATS server keeps no state: enable JetStream in its configuration: %w", o.Bucket, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", o.Bucket, err)
+	}
+	return &Store{kv: kv}, nil
+}
+
+// noJetStream reports whether nobody serves JetStream's API, to us or at all.
+func noJetStream(err error) bool {
+	return errors.Is(err, jetstream.ErrJetStreamNotEnabled) ||
+		errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) ||
+		errors.Is(err, natsio.ErrNoResponders)
+}
+
+func openBucket(ctx context.Context, c *Conn, o StoreOptions) (jetstream.KeyValue, error) {
+	if err := c.WaitConnected(ctx); err != nil {
+		return nil, err
+	}
+	js, err := jetstream.New(c.nc)
+	if err != nil {
+		return nil, err
+	}
+	_, err = js.KeyValue(ctx, o.Bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		_, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket:      o.Bucket,
+			Description: "Snapline's state",
+			History:     1,
+			Storage:     jetstream.FileStorage,
+			Replicas:    max(o.Replicas, 1),
+		})
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrBucketExists) { // made by another meanwhile
+		return nil, err
+	}
+	if err := adjust(ctx, js, o); err != nil {
+		return nil, err
+	}
+	return js.KeyValue(ctx, o.Bucket)
+}
+
+// adjust makes the bucket's reads go to the stream's leader. By default any
+// replica answers them, and one that lags would not show what Put has accepted.
+func adjust(ctx context.Context, js jetstream.JetStream, o StoreOptions) error {
+	stream, err := js.Stream(ctx, "KV_"+o.Bucket)
+	if err != nil {
+		return err
+	}
+	cfg := stream.CachedInfo().Config
+	if !cfg.AllowDirect && (o.Replicas == 0 || o.Replicas == cfg.Replicas) {
+		return nil
+	}
+	cfg.AllowDirect = false
+	if o.Replicas != 0 {
+		cfg.Replicas = o.Replicas
+	}
+	_, err = js.UpdateStream(ctx, cfg)
+	return err
+}
+
+// Get implements snapline.Store.
+func (s *Store) Get(ctx context.Context, key string) ([]byte, uint64, error) {
+	if err := checkDotted("key", key); err != nil {
+		return nil, 0, err
+	}
+	e, err := s.kv.Get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		err = snapline.ErrNotFound
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("get %s: %w", key, err)
+	}
+	return e.Value(), e.Revision(), nil
+}
+
+// Put implements snapline.Store.
+func (s *Store) Put(ctx context.Context, key string, value []byte) error {
+	if err := checkDotted("key", key); err != nil {
+		return err
+	}
+	if _, err := s.kv.Put(ctx, key, value); err != nil {
+		return fmt.Errorf("put %s: %w", key, err)
+	}
+	return nil
+}
+
+// Swap implements snapline.Store.
+func (s *Store) Swap(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	if err := checkDotted("key", key); err != nil {
+		return 0, err
+	}
+	var next uint64
+	var err error
+	if revision == 0 {
+		next, err = s.kv.Create(ctx, key, value) // also over a delete marker
+	} else {
+		next, err = s.kv.Update(ctx, key, value, revision)
+	}
+	if conflict(err) {
+		err = snapline.ErrConflict
+	}
+	if err != nil {
+		return 0, fmt.Errorf("write %s over revision %d: %w", key, revision, err)
+	}
+	return next, nil
+}
+
+// conflict reports whether the server refused a write because of the revision.
+// It has a code of its own for that on replicated buckets.
+func conflict(err error) bool {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
+	}
+	return api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant
+}
+
+// Keys implements snapline.Store.
+func (s *Store) Keys(ctx context.Context, prefix string) ([]string, error) {
+	w, err := s.kv.Watch(ctx, filter(prefix), jetstream.IgnoreDeletes(), jetstream.MetaOnly())
+	if err != nil {
+		return nil, fmt.Errorf("list keys %s*: %w", prefix, err)
+	}
+	keys, err := present(ctx, w, prefix)
+	if err := errors.Join(err, w.Stop()); err != nil {
+		return nil, fmt.Errorf("list keys %s*: %w", prefix, err)
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys), nil // a key written meanwhile comes twice
+}
+
+// present collects the keys that a new watcher reports. Its nil entry says that
+// these were all: anything that ends earlier is an error, not a shorter list.
+func present(ctx context.Context, w jetstream.KeyWatcher, prefix string) ([]string, error) {
+	var keys []string
+	for {
+		select {
+		case e, ok := <-w.Updates():
+			if !ok {
+				return nil, errors.Join(errors.New("the list broke off"), ctx.Err())
+			}
+			if e == nil {
+				return keys, nil
+			}
+			if strings.HasPrefix(e.Key(), prefix) {
+				keys = append(keys, e.Key())
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// filter is the narrowest NATS pattern that covers every key with the prefix: a
+// pattern can end between two parts only.
+func filter(prefix string) string {
+	end := strings.LastIndexByte(prefix, '.')
+	if end < 0 || checkDotted("key", prefix[:end]) != nil {
+		return jetstream.AllKeys
+	}
+	return prefix[:end] + ".>"
+}
+
+// Delete implements snapline.Store.
+func (s *Store) Delete(ctx context.Context, key string) error {
+	if err := checkDotted("key", key); err != nil {
+		return err
+	}
+	if err := s.kv.Delete(ctx, key); err != nil {
+		return fmt.Errorf("delete %s: %w", key, err)
+	}
+	return nil
+}
