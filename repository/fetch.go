@@ -1,0 +1,234 @@
+package repository
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/repository/blob"
+	"github.com/snapline/snapline/repository/index"
+	"github.com/snapline/snapline/repository/pack"
+	"github.com/snapline/snapline/repository/page"
+)
+
+// source is where frames come from.
+type source struct {
+	r      *Repository
+	frames *frameCache
+	packs  *packCache // nil: from the storage alone
+}
+
+// shared is the source of whoever wants to have something.
+func (r *Repository) shared() source { return source{r, r.frames, r.packs} }
+
+// fresh is the source of whoever wants to know that it can be had: what was
+// unpacked for somebody else does not count.
+func (r *Repository) fresh() source { return source{r, newFrameCache(frameCacheBytes), r.packs} }
+
+// stored is a fresh source that looks at the storage alone.
+func (r *Repository) stored() source { return source{r, newFrameCache(frameCacheBytes), nil} }
+
+// fetch gets objects out of packs. The frames it returns are read-only.
+type fetch struct {
+	source
+	kind pack.Kind
+}
+
+// Frames of a pack that are at most so far apart are read together, and at
+// most so much at once, in bytes.
+const (
+	readGap = 128 << 10
+	readMax = 4 << 20
+)
+
+// errNotIndexed: perhaps our index is behind.
+var errNotIndexed = errors.New("it is in no index")
+
+// objects returns the frame and slot of every id that is stored; the others'
+// are nil. Each frame is read once.
+func (f fetch) objects(ctx context.Context, ids []page.ID) ([]located, error) {
+	got := make([]located, len(ids))
+	for tries := 0; ; tries++ {
+		err := f.try(ctx, ids, got)
+		gone := errors.Is(err, errNotIndexed) || errors.Is(err, blob.ErrNotFound)
+		if !gone {
+			return got, err
+		}
+		if tries > 0 {
+			return nil, damaged(err)
+		}
+		// A prune may have moved what we look for since the index was read.
+		if err := f.r.syncIndex(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// located is where an object is in an unpacked frame.
+type located struct {
+	frame []byte
+	slot  int
+}
+
+func (f fetch) try(ctx context.Context, ids []page.ID, got []located) error {
+	locs := make([]index.Loc, len(ids))
+	want := map[frameKey]*cachedFrame{}
+	var mine []claimed
+	defer func() { // whatever we could not provide
+		for _, c := range mine {
+			f.frames.provide(c.frame, nil, errNotProvided)
+		}
+	}()
+	for i, id := range ids {
+		if !id.Stored() {
+			continue
+		}
+		loc, ok := f.r.index.Lookup(id)
+		if !ok {
+			return fmt.Errorf("page %s: %w", id, errNotIndexed)
+		}
+		locs[i] = loc
+		key := frameKey{loc.Pack, loc.Offset}
+		if want[key] != nil {
+			continue
+		}
+		c, first := f.frames.claim(key)
+		want[key] = c
+		if first {
+			mine = append(mine, claimed{c, loc})
+		}
+	}
+	sortClaims(mine)
+	for len(mine) > 0 {
+		n, err := f.run(ctx, mine)
+		mine = mine[n:]
+		if err != nil {
+			return err
+		}
+	}
+	return f.collect(ctx, ids, locs, want, got)
+}
+
+// claimed is a frame that we provide.
+type claimed struct {
+	frame *cachedFrame
+	loc   index.Loc
+}
+
+func sortClaims(list []claimed) {
+	slices.SortFunc(list, func(a, b claimed) int {
+		return cmp.Or(slices.Compare(a.loc.Pack[:], b.loc.Pack[:]), cmp.Compare(a.loc.Offset, b.loc.Offset))
+	})
+}
+
+// errNotProvided: whoever claimed the frame has given up, for a reason of its own.
+var errNotProvided = errors.New("given up by another reader")
+
+// collect waits for the frames.
+func (f fetch) collect(ctx context.Context, ids []page.ID, locs []index.Loc, want map[frameKey]*cachedFrame, got []located) error {
+	for i, id := range ids {
+		if !id.Stored() {
+			continue
+		}
+		loc := locs[i]
+		key := frameKey{loc.Pack, loc.Offset}
+		data, err := want[key].wait(ctx)
+		for errors.Is(err, errNotProvided) {
+			if data, err = f.one(ctx, key, loc); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if (loc.Slot+1)*f.kind.ObjectSize() > len(data) {
+			return fmt.Errorf("%w: %s has no object %d", snapline.ErrDamaged, place(loc), loc.Slot)
+		}
+		got[i] = located{data, loc.Slot}
+	}
+	return nil
+}
+
+// one gets a frame that another reader has given up.
+func (f fetch) one(ctx context.Context, key frameKey, loc index.Loc) ([]byte, error) {
+	c, first := f.frames.claim(key)
+	if !first {
+		return c.wait(ctx)
+	}
+	if _, err := f.run(ctx, []claimed{{c, loc}}); err != nil {
+		return nil, err
+	}
+	return c.wait(ctx)
+}
+
+// run reads the first frames of the list that lie close together, with one
+// request, and provides them; it returns how many they were.
+func (f fetch) run(ctx context.Context, list []claimed) (n int, err error) {
+	first := list[0].loc
+	end := first.Offset + first.Length
+	for n = 1; n < len(list); n++ {
+		l := list[n].loc
+		if l.Pack != first.Pack || l.Offset-end > readGap || l.Offset+l.Length-first.Offset > readMax {
+			break
+		}
+		end = l.Offset + l.Length
+	}
+	data, err := f.read(ctx, list[:n], end)
+	for i, c := range list[:n] {
+		failed := err
+		if err == nil {
+			failed = data[i].err
+		} else if ctx.Err() != nil {
+			failed = errNotProvided
+		}
+		f.frames.provide(c.frame, data[i].objects, failed)
+	}
+	for _, d := range data {
+		err = errors.Join(err, d.err)
+	}
+	return n, err
+}
+
+// unpacked is a frame's objects, or why there are none.
+type unpacked struct {
+	objects []byte
+	err     error
+}
+
+// read reads frames up to that end of a pack and unpacks them. Frames that are
+// damaged in this machine's cache are read from the storage.
+func (f fetch) read(ctx context.Context, list []claimed, end int64) ([]unpacked, error) {
+	first := list[0].loc
+	b, cached, err := f.packs.get(ctx, f.r.store, first.Pack, first.PackSize, first.Offset, end-first.Offset)
+	if err != nil {
+		if errors.Is(err, blob.ErrShort) {
+			err = damaged(err)
+		}
+		return make([]unpacked, len(list)), err
+	}
+	aead := f.r.master.AEAD(first.Pack[:])
+	out := make([]unpacked, len(list))
+	bad := false
+	for i, c := range list {
+		sealed := b[c.loc.Offset-first.Offset:][:c.loc.Length]
+		objects, err := f.r.codec.Open(nil, aead, f.kind, c.loc.Offset, sealed)
+		if err != nil {
+			bad = true
+			err = fmt.Errorf("%w: %s: %w", snapline.ErrDamaged, place(c.loc), err)
+		}
+		out[i] = unpacked{objects, err}
+	}
+	if bad && cached {
+		f.packs.drop(first.Pack)
+		f.packs = nil
+		return f.read(ctx, list, end)
+	}
+	return out, nil
+}
+
+func place(l index.Loc) string {
+	return fmt.Sprintf("%s, bytes %d to %d", packName(l.Pack), l.Offset, l.Offset+l.Length-1)
+}

@@ -1,0 +1,137 @@
+package repository
+
+import (
+	"context"
+	"encoding/hex"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/snapline/snapline/repository/blob"
+	"github.com/snapline/snapline/repository/pack"
+)
+
+// packCache keeps whole packs in a directory, as they are stored, so that what
+// a machine has written or read lately comes from its own disk. It is a help
+// only: its errors are nobody's, and what it returns is authenticated like what
+// the storage returns. A nil one keeps nothing.
+type packCache struct {
+	dir string
+	max int64 // bytes
+
+	mu sync.Mutex // one writer at a time in this process
+}
+
+func newPackCache(dir string, max int64) *packCache { return &packCache{dir: dir, max: max} }
+
+func (c *packCache) path(id pack.ID) string { return filepath.Join(c.dir, hex.EncodeToString(id[:])) }
+
+// get reads a part of a pack. cached says that it came from here.
+func (c *packCache) get(ctx context.Context, s blob.Store, id pack.ID, size, off, n int64) (b []byte, cached bool, err error) {
+	if c == nil {
+		b, err = readRange(ctx, s, packName(id), off, n)
+		return b, false, err
+	}
+	if b := c.lookup(id, off, n); b != nil {
+		return b, true, nil
+	}
+	// Whoever wants a good part of a pack will soon want the rest.
+	if n < size/wholeShare {
+		b, err = readRange(ctx, s, packName(id), off, n)
+		return b, false, err
+	}
+	b, err = readRange(ctx, s, packName(id), 0, size)
+	if err != nil {
+		return nil, false, err
+	}
+	c.put(id, b)
+	return b[off:][:n], false, nil
+}
+
+// wholeShare: whoever asks for an eighth of a pack gets all of it.
+const wholeShare = 8
+
+// lookup returns nil when the pack is not here.
+func (c *packCache) lookup(id pack.ID, off, n int64) []byte {
+	f, err := os.Open(c.path(id))
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	b := make([]byte, n)
+	if _, err := f.ReadAt(b, off); err != nil {
+		return nil
+	}
+	now := time.Now()
+	_ = os.Chtimes(f.Name(), now, now) // used last; if not, it goes a little early
+	return b
+}
+
+// put keeps a pack, and gives up those used longest ago.
+func (c *packCache) put(id pack.ID, b []byte) {
+	if c == nil || int64(len(b)) > c.max {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if os.MkdirAll(c.dir, 0o700) != nil || !c.makeRoom(int64(len(b))) {
+		return
+	}
+	f, err := os.CreateTemp(c.dir, packTmp+"*")
+	if err != nil {
+		return
+	}
+	_, err = f.Write(b)
+	if closeErr := f.Close(); err != nil || closeErr != nil || os.Rename(f.Name(), c.path(id)) != nil {
+		_ = os.Remove(f.Name())
+	}
+}
+
+// packTmp begins the names of packs that are being written.
+const packTmp = ".tmp-"
+
+// makeRoom reports whether there is space for n bytes now.
+func (c *packCache) makeRoom(n int64) bool {
+	entries, err := os.ReadDir(c.dir)
+	if err != nil {
+		return false
+	}
+	var files []fs.FileInfo
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			files = append(files, info)
+			n += info.Size()
+		}
+	}
+	slices.SortFunc(files, func(a, b fs.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })
+	for _, f := range files {
+		if n <= c.max {
+			break
+		}
+		if os.Remove(filepath.Join(c.dir, f.Name())) == nil {
+			n -= f.Size()
+		}
+	}
+	return n <= c.max
+}
+
+// drop removes a pack.
+func (c *packCache) drop(id pack.ID) {
+	if c != nil {
+		_ = os.Remove(c.path(id))
+	}
+}
+
+// cleanPacks removes what crashed processes left unfinished.
+func cleanPacks(dir string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), packTmp) {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+}

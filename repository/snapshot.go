@@ -1,0 +1,206 @@
+package repository
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/repository/blob"
+)
+
+// Commit implements snapline.Repository. After an error other than ErrExists
+// from storage that fails at the very end, only Snapshot tells whether the
+// snapshot exists.
+func (r *Repository) Commit(ctx context.Context, s snapline.Snapshot) error {
+	if err := r.commit(ctx, s); err != nil {
+		return fmt.Errorf("commit %s: %w", s.ID, r.full(err))
+	}
+	return nil
+}
+
+func (r *Repository) commit(ctx context.Context, s snapline.Snapshot) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := checkRecord(s); err != nil {
+		return err
+	}
+	if err := r.absent(ctx, s.ID); err != nil {
+		return err
+	}
+	if err := r.complete(ctx, s); err != nil {
+		return err
+	}
+	b, err := encodeRecord(r.master, s)
+	if err != nil {
+		return err
+	}
+	if err := r.store.Create(ctx, manifestName(s.ID), b); err != nil {
+		if errors.Is(err, blob.ErrExists) {
+			return snapline.ErrExists
+		}
+		return err
+	}
+	// A Delete that found no record yet may have taken the data meanwhile.
+	if err := r.complete(ctx, s); err != nil {
+		return errors.Join(err, r.store.Delete(context.WithoutCancel(ctx), manifestName(s.ID)))
+	}
+	return nil
+}
+
+// absent returns ErrExists when the snapshot has been committed.
+func (r *Repository) absent(ctx context.Context, id snapline.SnapshotID) error {
+	_, err := r.store.Size(ctx, manifestName(id))
+	if err == nil {
+		return fmt.Errorf("snapshot %s: %w", id, snapline.ErrExists)
+	}
+	if errors.Is(err, blob.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// complete reports which member's root is not there as the record has it.
+func (r *Repository) complete(ctx context.Context, s snapline.Snapshot) error {
+	for _, m := range s.Members {
+		if _, err := r.readRoot(ctx, s.ID, string(m.Name), m.Object); err != nil {
+			return fmt.Errorf("data of %s: %w", m.Name, err)
+		}
+	}
+	return nil
+}
+
+// Snapshot implements snapline.Repository.
+func (r *Repository) Snapshot(ctx context.Context, id snapline.SnapshotID) (snapline.Snapshot, error) {
+	var none snapline.Snapshot
+	if err := errors.Join(ctx.Err(), checkID(id)); err != nil {
+		return none, fmt.Errorf("snapshot %s: %w", id, err)
+	}
+	b, err := readBlob(ctx, r.store, manifestName(id))
+	if errors.Is(err, blob.ErrNotFound) {
+		return none, fmt.Errorf("snapshot %s: %w", id, snapline.ErrNotFound)
+	}
+	if err != nil {
+		return none, fmt.Errorf("snapshot %s: %w", id, err)
+	}
+	s, err := decodeRecord(r.master, id, b)
+	if err != nil {
+		return none, fmt.Errorf("record of snapshot %s: %w", id, damaged(err))
+	}
+	return s, nil
+}
+
+// List implements snapline.Repository. Snapshots of the same moment are listed
+// by id.
+func (r *Repository) List(ctx context.Context) ([]snapline.Snapshot, error) {
+	ids, err := r.listIDs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots: %w", err)
+	}
+	got := make([]snapline.Snapshot, len(ids))
+	errs := make([]error, len(ids))
+	var g errgroup.Group
+	g.SetLimit(8) // to hide the latency of remote storage
+	for i, id := range ids {
+		g.Go(func() error {
+			got[i], errs[i] = r.Snapshot(ctx, id)
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in errs
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("list snapshots: %w", ctx.Err())
+	}
+	var list []snapline.Snapshot
+	var bad []error
+	for i, err := range errs {
+		switch {
+		case err == nil:
+			list = append(list, got[i])
+		case !errors.Is(err, snapline.ErrNotFound): // else: deleted meanwhile
+			bad = append(bad, err)
+		}
+	}
+	slices.SortFunc(list, older)
+	return list, errors.Join(bad...)
+}
+
+// listIDs returns the ids of the snapshots that exist.
+func (r *Repository) listIDs(ctx context.Context) (ids []snapline.SnapshotID, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	err = r.store.List(ctx, manifestPrefix, func(name string, _ int64) error {
+		if id := snapline.SnapshotID(strings.TrimPrefix(name, manifestPrefix)); checkID(id) == nil {
+			ids = append(ids, id) // others are nothing that we wrote
+		}
+		return nil
+	})
+	return ids, err
+}
+
+func older(a, b snapline.Snapshot) int {
+	if c := a.TakenAt.Compare(b.TakenAt); c != 0 {
+		return c
+	}
+	ga, ra, _ := a.ID.Split()
+	gb, rb, _ := b.ID.Split()
+	return cmp.Or(cmp.Compare(ga, gb), cmp.Compare(ra, rb))
+}
+
+// Delete implements snapline.Repository. The pages' space comes back with
+// Prune. After an error, or a crash, call it again: it goes on with what is
+// left.
+func (r *Repository) Delete(ctx context.Context, id snapline.SnapshotID) error {
+	found, err := r.delete(ctx, id)
+	if err == nil && !found {
+		err = snapline.ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("delete %s: %w", id, err)
+	}
+	return nil
+}
+
+func (r *Repository) delete(ctx context.Context, id snapline.SnapshotID) (found bool, err error) {
+	if err := errors.Join(ctx.Err(), checkID(id)); err != nil {
+		return false, err
+	}
+	record, err := r.remove(ctx, manifestName(id))
+	if err != nil {
+		return false, err
+	}
+	var names []string
+	if err := r.store.List(ctx, rootName(id, ""), func(name string, _ int64) error {
+		names = append(names, name)
+		return nil
+	}); err != nil {
+		return false, err
+	}
+	for _, name := range names {
+		if err := r.store.Delete(ctx, name); err != nil {
+			return false, err
+		}
+	}
+	// Once more: a Commit may have come in between. One that comes from now on
+	// finds the roots gone and takes its record back.
+	late, err := r.remove(ctx, manifestName(id))
+	return record || late || len(names) > 0, err
+}
+
+// remove deletes a blob and reports whether it was there.
+func (r *Repository) remove(ctx context.Context, name string) (found bool, err error) {
+	switch _, err := r.store.Size(ctx, name); {
+	case errors.Is(err, blob.ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return true, r.store.Delete(ctx, name)
+}
