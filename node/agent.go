@@ -1,0 +1,219 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/protocol"
+)
+
+// AgentConfig is what an agent is made of.
+type AgentConfig struct {
+	Host       snapline.HostName
+	Version    string
+	Dir        string // state and spool; made when missing
+	Bus        snapline.Bus
+	Hypervisor snapline.Hypervisor
+	Gates      snapline.Gates
+	// OpenRepository opens the repository that the coordinator names.
+	OpenRepository func(location string) (snapline.Repository, error)
+	// HypervisorName and version for people, "QEMU 7.2.22".
+	HypervisorName string
+	Clock          Clock // default BootClock
+	Log            *slog.Logger
+	// Trace, when set, gets every event and effect of every machine.
+	Trace func(who string, at snapline.Instant, what any)
+}
+
+// Agent runs the members of one host through rounds and restores.
+type Agent struct {
+	AgentConfig
+	life snapline.Incarnation
+	ctx  context.Context // of Run; ends everything
+
+	mu       sync.Mutex
+	members  map[memberKey]*memberRunner
+	restores map[snapline.OperationID]*restoreRunner
+	repo     snapline.Repository
+	repoAt   string
+	repoErr  error
+	running  sync.WaitGroup
+}
+
+type memberKey struct {
+	group  snapline.GroupName
+	member snapline.MemberName
+}
+
+// NewAgent checks the configuration and makes the agent's folders.
+func NewAgent(c AgentConfig) (*Agent, error) {
+	if err := snapline.CheckName("host", string(c.Host)); err != nil {
+		return nil, err
+	}
+	if c.Clock == nil {
+		c.Clock = BootClock{}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	var b [8]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return nil, err
+	}
+	a := &Agent{AgentConfig: c, life: snapline.Incarnation(hex.EncodeToString(b[:])),
+		members: map[memberKey]*memberRunner{}, restores: map[snapline.OperationID]*restoreRunner{},
+		repoErr: errors.New("the coordinator has not named a repository yet")}
+	return a, a.clearSpool()
+}
+
+func (a *Agent) spoolDir() string { return filepath.Join(a.Dir, "spool") }
+
+// clearSpool removes what a former life of this agent was capturing.
+func (a *Agent) clearSpool() error {
+	if err := os.RemoveAll(a.spoolDir()); err != nil {
+		return fmt.Errorf("clear spool: %w", err)
+	}
+	if err := os.MkdirAll(a.spoolDir(), 0o700); err != nil {
+		return fmt.Errorf("make spool: %w", err)
+	}
+	return nil
+}
+
+// Run serves until ctx ends; then every round of this host has been dropped
+// and its virtual machines run on.
+func (a *Agent) Run(ctx context.Context) error {
+	if err := a.Gates.Reconcile(ctx); err != nil {
+		return fmt.Errorf("remove gates of a former life: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	a.ctx = ctx
+	defer a.running.Wait()
+	defer cancel()
+	stop, err := a.Bus.Receive(snapline.ToAgent(a.Host), a.receive)
+	if err != nil {
+		return fmt.Errorf("listen for messages: %w", err)
+	}
+	defer stop()
+	quiet, err := a.Bus.Answer(snapline.ToAgent(a.Host), a.answer)
+	if err != nil {
+		return fmt.Errorf("listen for questions: %w", err)
+	}
+	defer quiet()
+	return a.sayHello(ctx)
+}
+
+// sayHello reports to the coordinator every second until ctx ends.
+func (a *Agent) sayHello(ctx context.Context) error {
+	question, err := json.Marshal(hello{Host: a.Host, Incarnation: a.life, Version: a.Version, Hypervisor: a.HypervisorName})
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(helloEvery)
+	defer tick.Stop()
+	for {
+		ask, done := context.WithTimeout(ctx, helloEvery)
+		answer, err := a.Bus.Ask(ask, toHello, question)
+		done()
+		if err == nil {
+			var w welcome
+			if err := json.Unmarshal(answer, &w); err != nil {
+				return fmt.Errorf("coordinator's answer: %w", err)
+			}
+			if w.Refused != "" {
+				return &snapline.Error{Code: snapline.CodeRefused, Message: w.Refused}
+			}
+			a.useRepository(w)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// useRepository opens the repository that the coordinator names, when it is
+// not the one that is open already.
+func (a *Agent) useRepository(w welcome) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.repo != nil && a.repoAt == w.Repository && a.repo.ID() == w.RepositoryID {
+		return
+	}
+	a.repo, a.repoErr, a.repoAt = nil, nil, w.Repository
+	r, err := a.OpenRepository(w.Repository)
+	switch {
+	case err != nil:
+		a.repoErr = err
+	case r.ID() != w.RepositoryID:
+		a.repoErr = fmt.Errorf("repository %s on this host is not the coordinator's: mount the same storage at this path", w.Repository)
+	default:
+		a.repo = r
+		a.Log.Info("joined", "repository", w.Repository)
+	}
+}
+
+func (a *Agent) repository() (snapline.Repository, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.repo, a.repoErr
+}
+
+// receive hands a message to the runner that it is for.
+func (a *Agent) receive(b []byte) {
+	msg, err := protocol.Decode(b)
+	if err != nil {
+		a.Log.Warn("message ignored", "error", err)
+		return
+	}
+	switch m := msg.(type) {
+	case protocol.Message:
+		a.member(m.About()).loop.post(protocol.Received{Msg: m})
+	case protocol.RestoreMessage:
+		a.restore(m.AboutRestore().Op).loop.post(protocol.RestoreReceived{Msg: m})
+	}
+}
+
+// send hands a message to the coordinator. What is lost is asked for again.
+func (a *Agent) send(msg any) error {
+	b, err := protocol.Encode(msg)
+	if err != nil {
+		return err
+	}
+	if err := a.Bus.Send(a.ctx, snapline.ToCoordinator, b); err != nil {
+		a.Log.Debug("message lost", "error", err)
+	}
+	return nil
+}
+
+// member returns the runner of a member, which lives as long as the agent: it
+// remembers the last round.
+func (a *Agent) member(ref protocol.Ref) *memberRunner {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	k := memberKey{ref.Group, ref.Member}
+	r := a.members[k]
+	if r == nil {
+		r = newMemberRunner(a, k)
+		a.members[k] = r
+		a.running.Go(r.run)
+	}
+	return r
+}
+
+func (a *Agent) tracer(who string) func(snapline.Instant, any) {
+	if a.Trace == nil {
+		return nil
+	}
+	return func(at snapline.Instant, what any) { a.Trace(who, at, what) }
+}

@@ -1,0 +1,51 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/snapline/snapline"
+)
+
+// answer tells the coordinator how members on this host are.
+func (a *Agent) answer(ctx context.Context, question []byte) []byte {
+	var q inspection
+	var f findings
+	if err := json.Unmarshal(question, &q); err == nil {
+		for _, m := range q.Members {
+			f.Members = append(f.Members, a.inspect(ctx, q.Group, m))
+		}
+	}
+	b, err := json.Marshal(f)
+	if err != nil {
+		a.Log.Error("encode findings", "error", err)
+	}
+	return b
+}
+
+// inspect looks at one member. A VM that no round holds is adopted for a moment
+// and let go.
+func (a *Agent) inspect(ctx context.Context, g snapline.GroupName, m snapline.Member) snapline.MemberStatus {
+	s := snapline.MemberStatus{Name: m.Name, Host: a.Host, Agent: "online"}
+	a.mu.Lock()
+	runner := a.members[memberKey{g, m.Name}]
+	a.mu.Unlock()
+	var vm snapline.VM
+	if runner != nil {
+		vm = runner.held()
+	}
+	if vm == nil {
+		adopted, err := a.Hypervisor.Adopt(ctx, m)
+		if err != nil {
+			s.VM, s.Text = "unreachable", err.Error()
+			return s
+		}
+		defer adopted.Close()
+		vm = adopted
+	}
+	var err error
+	if s.VM, err = vm.Status(ctx); err != nil {
+		s.VM, s.Text = "unknown", err.Error()
+	}
+	return s
+}

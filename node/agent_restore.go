@@ -1,0 +1,218 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/protocol"
+)
+
+// restoreRunner owns this host's machine of one restore.
+type restoreRunner struct {
+	agent   *Agent
+	machine *protocol.RestoreAgent
+	loop    *loop
+	work    sync.WaitGroup
+
+	mu     sync.Mutex
+	loaded map[snapline.MemberName]snapline.VM // started by us, not let go of yet
+	lapse  *time.Timer                         // ends what was loaded and never opened
+}
+
+// restore returns the runner of an operation, which lives as long as the
+// agent: there are few, and a late question must find its answer.
+func (a *Agent) restore(op snapline.OperationID) *restoreRunner {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r := a.restores[op]
+	if r == nil {
+		r = &restoreRunner{agent: a, machine: protocol.NewRestoreAgent(a.Host, a.life), loop: newLoop(a.Clock),
+			loaded: map[snapline.MemberName]snapline.VM{}}
+		r.loop.step = r.machine.Step
+		r.loop.effect = r.effect
+		r.loop.failed = func(protocol.Effect, error) protocol.Input { return nil } // asked again
+		r.loop.trace = a.tracer("restore/" + string(op))
+		a.restores[op] = r
+		a.running.Go(r.run)
+	}
+	return r
+}
+
+func (r *restoreRunner) run() {
+	r.loop.run(r.agent.ctx, func() bool { return false })
+	r.work.Wait()
+	// The agent is ending. What was loaded and never ran is nobody's work yet.
+	r.kill(context.Background())
+}
+
+func (r *restoreRunner) effect(e protocol.Effect) error {
+	switch e := e.(type) {
+	case protocol.RestoreSend:
+		return r.agent.send(e.Msg)
+	case protocol.Act:
+		r.work.Go(func() {
+			done := protocol.Acted{Op: e.Op, Phase: e.Phase}
+			r.act(r.agent.ctx, e, &done)
+			r.loop.post(done)
+		})
+		return nil
+	}
+	panic(fmt.Sprintf("node: unknown effect %T", e))
+}
+
+func (r *restoreRunner) act(ctx context.Context, e protocol.Act, done *protocol.Acted) {
+	switch e.Phase {
+	case protocol.RestorePlan:
+		done.Reasons = r.plan(ctx, e.Plan)
+	case protocol.RestoreStop:
+		done.Reasons = r.stop(ctx, e.Plan)
+	case protocol.RestoreLoad:
+		done.LoadMS, done.Reasons = r.load(ctx, e.Plan)
+	case protocol.RestoreOpen:
+		since, reasons := r.open(ctx)
+		done.AgoNS, done.Reasons = int64(r.agent.Clock.Now().Sub(since)), reasons
+	case protocol.RestoreUndo:
+		// Members that were let go of already are ended too: after STOP every
+		// instance is one that this restore has started.
+		done.Reasons = append(r.kill(ctx), r.stop(ctx, e.Plan)...)
+	}
+}
+
+func (r *restoreRunner) reason(m snapline.MemberName, err error) snapline.Reason {
+	return snapline.Reason{Member: m, Host: r.agent.Host, Text: err.Error(), Damaged: errors.Is(err, snapline.ErrDamaged)}
+}
+
+// plan finds everything that can be known before anything is stopped.
+func (r *restoreRunner) plan(ctx context.Context, p protocol.PlanRestore) []snapline.Reason {
+	if len(p.Members) == 0 {
+		return nil
+	}
+	repo, err := r.agent.repository()
+	if err != nil {
+		return []snapline.Reason{r.reason("", err)}
+	}
+	var reasons []snapline.Reason
+	for _, part := range p.Members {
+		spec := p.Group.Member(part.Name)
+		if spec == nil {
+			reasons = append(reasons, r.reason(part.Name, fmt.Errorf("the snapshot's group does not declare this member")))
+			continue
+		}
+		for _, reason := range r.agent.Hypervisor.Plan(ctx, *spec, part.VM) {
+			reason.Member, reason.Host = part.Name, r.agent.Host
+			reasons = append(reasons, reason)
+		}
+		if err := repo.Verify(ctx, p.Snapshot, part.Name, part.Object); err != nil {
+			reasons = append(reasons, r.reason(part.Name, err))
+		}
+	}
+	return reasons
+}
+
+func (r *restoreRunner) stop(ctx context.Context, p protocol.PlanRestore) []snapline.Reason {
+	var reasons []snapline.Reason
+	for _, m := range p.Group.Members {
+		if err := r.agent.Hypervisor.Stop(ctx, m); err != nil {
+			reasons = append(reasons, r.reason(m.Name, err))
+		}
+	}
+	return reasons
+}
+
+// load starts all members paused, side by side.
+func (r *restoreRunner) load(ctx context.Context, p protocol.PlanRestore) (map[snapline.MemberName]float64, []snapline.Reason) {
+	took := map[snapline.MemberName]float64{}
+	var reasons []snapline.Reason
+	var all errgroup.Group
+	for _, part := range p.Members {
+		all.Go(func() error {
+			began := time.Now()
+			err := r.loadOne(ctx, p, part)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if err != nil {
+				reasons = append(reasons, r.reason(part.Name, err))
+			}
+			took[part.Name] = float64(time.Since(began).Microseconds()) / 1000
+			return nil
+		})
+	}
+	_ = all.Wait() // the errors are in reasons
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lapse = time.AfterFunc(loadedLimit, func() { r.kill(context.Background()) })
+	return took, reasons
+}
+
+func (r *restoreRunner) loadOne(ctx context.Context, p protocol.PlanRestore, part snapline.MemberSnapshot) error {
+	repo, err := r.agent.repository()
+	if err != nil {
+		return err
+	}
+	stream, err := repo.Open(ctx, p.Snapshot, part.Name, part.Object)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	vm, err := r.agent.Hypervisor.Load(ctx, *p.Group.Member(part.Name), part.VM, stream)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.loaded[part.Name] = vm
+	return nil
+}
+
+// open lets all members run, then makes them known to the network, and lets go
+// of them. It returns when the last one was resumed.
+func (r *restoreRunner) open(ctx context.Context) (snapline.Instant, []snapline.Reason) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lapse.Stop()
+	var reasons []snapline.Reason
+	for name, vm := range r.loaded {
+		if err := vm.Resume(ctx); err != nil {
+			reasons = append(reasons, r.reason(name, err))
+		}
+	}
+	since := r.agent.Clock.Now()
+	if len(reasons) > 0 {
+		return since, reasons // still ours to undo
+	}
+	for name, vm := range r.loaded {
+		if err := vm.Announce(ctx); err != nil {
+			r.agent.Log.Warn("announce", "member", name, "error", err)
+		}
+		if err := vm.Close(); err != nil {
+			r.agent.Log.Warn("let go of vm", "member", name, "error", err)
+		}
+		delete(r.loaded, name)
+	}
+	return since, nil
+}
+
+// kill ends what was loaded and not let go of.
+func (r *restoreRunner) kill(ctx context.Context) []snapline.Reason {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lapse != nil {
+		r.lapse.Stop()
+	}
+	var reasons []snapline.Reason
+	for name, vm := range r.loaded {
+		if err := vm.Kill(ctx); err != nil {
+			reasons = append(reasons, r.reason(name, err))
+			continue
+		}
+		_ = vm.Close() // its process is gone
+		delete(r.loaded, name)
+	}
+	return reasons
+}

@@ -1,0 +1,242 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/protocol"
+)
+
+// CoordinatorConfig is what a coordinator is made of.
+type CoordinatorConfig struct {
+	Bus        snapline.Bus
+	Store      snapline.Store
+	Repository snapline.Repository
+	// Location is what agents are told to open as the repository.
+	Location  string
+	Post      snapline.Codepoint // default PostCodepoint
+	Deadlines snapline.Deadlines // default DefaultDeadlines
+	Clock     Clock              // default BootClock
+	Log       *slog.Logger
+	// Trace, when set, gets every event and effect of every machine.
+	Trace func(who string, at snapline.Instant, what any)
+}
+
+// Coordinator runs rounds and restores and keeps the groups. Its methods are
+// what the API serves; they may be called from several goroutines.
+type Coordinator struct {
+	CoordinatorConfig
+	ctx     context.Context // of Run
+	roster  *roster
+	ready   chan struct{} // closed when Run serves
+	running sync.WaitGroup
+	// cutting is held from PREPARE to DISARM: rounds of groups that talk to one
+	// another would take each other's marks for their own.
+	cutting chan struct{}
+
+	mu  sync.Mutex
+	ops map[snapline.OperationID]*operation
+	now map[snapline.GroupName]*operation // running, at most one a group
+}
+
+// NewCoordinator checks the configuration.
+func NewCoordinator(c CoordinatorConfig) (*Coordinator, error) {
+	if c.Post == 0 {
+		c.Post = snapline.PostCodepoint
+	}
+	if c.Post > 63 {
+		return nil, fmt.Errorf("codepoint %d: a DSCP value is 1 to 63", c.Post)
+	}
+	if c.Deadlines == (snapline.Deadlines{}) {
+		c.Deadlines = snapline.DefaultDeadlines()
+	}
+	if err := c.Deadlines.Valid(); err != nil {
+		return nil, err
+	}
+	if c.Clock == nil {
+		c.Clock = BootClock{}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Coordinator{CoordinatorConfig: c, roster: newRoster(c.Clock), ready: make(chan struct{}), cutting: make(chan struct{}, 1),
+		ops: map[snapline.OperationID]*operation{}, now: map[snapline.GroupName]*operation{}}, nil
+}
+
+// Run serves until ctx ends; rounds that are under way are then left to the
+// agents' deadlines and to the next coordinator.
+func (c *Coordinator) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	c.ctx = ctx
+	defer c.running.Wait()
+	defer cancel()
+	if err := c.discardUnfinished(ctx); err != nil {
+		return err
+	}
+	for at, handle := range map[snapline.Address]func([]byte){
+		snapline.ToCoordinator: c.receive, toProgress: c.progressed,
+	} {
+		stop, err := c.Bus.Receive(at, handle)
+		if err != nil {
+			return fmt.Errorf("listen for messages: %w", err)
+		}
+		defer stop()
+	}
+	stop, err := c.Bus.Answer(toHello, c.welcome)
+	if err != nil {
+		return fmt.Errorf("listen for agents: %w", err)
+	}
+	defer stop()
+	close(c.ready)
+	c.roster.watch(ctx, c.hostLost)
+	return nil
+}
+
+// Ready is closed once the coordinator serves.
+func (c *Coordinator) Ready() <-chan struct{} { return c.ready }
+
+// discardUnfinished removes what the last round of each group left when this
+// coordinator's predecessor died in the middle of it. Its agents are told so
+// when they speak up.
+func (c *Coordinator) discardUnfinished(ctx context.Context) error {
+	keys, err := c.Store.Keys(ctx, roundPrefix)
+	if err != nil {
+		return fmt.Errorf("read state: %w", err)
+	}
+	for _, key := range keys {
+		g := snapline.GroupName(key[len(roundPrefix):])
+		n, _, err := c.lastRound(ctx, g)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			if err := c.discard(ctx, snapline.NewSnapshotID(g, n)); err != nil {
+				c.Log.Warn("discard unfinished round", "snapshot", snapline.NewSnapshotID(g, n), "error", err)
+			}
+		}
+	}
+	return nil
+}
+
+// discard removes a round's data unless its snapshot exists.
+func (c *Coordinator) discard(ctx context.Context, id snapline.SnapshotID) error {
+	switch _, err := c.Repository.Snapshot(ctx, id); {
+	case err == nil:
+		return nil
+	case !errors.Is(err, snapline.ErrNotFound):
+		return err // damaged: somebody should look at it
+	}
+	if err := c.Repository.Delete(ctx, id); err != nil && !errors.Is(err, snapline.ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+// welcome answers an agent's hello.
+func (c *Coordinator) welcome(_ context.Context, question []byte) []byte {
+	var h hello
+	w := welcome{Repository: c.Location, RepositoryID: c.Repository.ID()}
+	if err := json.Unmarshal(question, &h); err != nil {
+		w.Refused = "hello that makes no sense: are agent and coordinator of one version?"
+	} else if err := snapline.CheckName("host", string(h.Host)); err != nil {
+		w.Refused = err.Error()
+	} else if !c.roster.seen(h) {
+		w.Refused = fmt.Sprintf("another agent has taken over the name %s: give each host a name of its own", h.Host)
+	}
+	b, err := json.Marshal(w)
+	if err != nil {
+		c.Log.Error("encode welcome", "error", err)
+	}
+	return b
+}
+
+// receive hands an agent's message to the operation that it is about.
+func (c *Coordinator) receive(b []byte) {
+	msg, err := protocol.Decode(b)
+	if err != nil {
+		c.Log.Warn("message ignored", "error", err)
+		return
+	}
+	switch m := msg.(type) {
+	case protocol.Message:
+		ref := m.About()
+		if op := c.runningRound(ref.Group, ref.Round); op != nil {
+			op.loop.post(protocol.Received{Msg: m})
+			return
+		}
+		c.running.Go(func() { c.settle(m) })
+	case protocol.RestoreMessage:
+		if op := c.find(m.AboutRestore().Op); op != nil && op.loop != nil {
+			op.loop.post(protocol.RestoreReceived{Msg: m})
+		}
+	}
+}
+
+// settle tells an agent how a round ended that nobody drives any more: the
+// repository knows.
+func (c *Coordinator) settle(m protocol.Message) {
+	switch m.(type) {
+	case protocol.Aborted, protocol.Refused:
+		return // it has ended there too
+	}
+	ref := m.About()
+	id := snapline.NewSnapshotID(ref.Group, ref.Round)
+	_, err := c.Repository.Snapshot(c.ctx, id)
+	switch {
+	case err == nil:
+		c.send(protocol.Commit{Ref: ref}, "")
+	case errors.Is(err, snapline.ErrNotFound):
+		c.send(protocol.Abort{Ref: ref, Why: "the coordinator has given this round up"}, "")
+		if err := c.discard(c.ctx, id); err != nil {
+			c.Log.Warn("discard", "snapshot", id, "error", err)
+		}
+	default:
+		c.Log.Warn("settle a round", "snapshot", id, "error", err)
+	}
+}
+
+// send hands a message to the agent that runs the member (or to the given
+// host). What is lost is repeated by the machines.
+func (c *Coordinator) send(msg any, host snapline.HostName) {
+	if m, ok := msg.(protocol.Message); ok && host == "" {
+		rec, _, err := c.group(c.ctx, m.About().Group)
+		if err != nil {
+			return
+		}
+		host = rec.Placement[m.About().Member]
+	}
+	b, err := protocol.Encode(msg)
+	if err != nil {
+		c.Log.Error("encode", "error", err)
+		return
+	}
+	if err := c.Bus.Send(c.ctx, snapline.ToAgent(host), b); err != nil {
+		c.Log.Debug("message lost", "host", host, "error", err)
+	}
+}
+
+// progressed passes an agent's telemetry on to those who follow the operation.
+func (c *Coordinator) progressed(b []byte) {
+	var t telemetry
+	if json.Unmarshal(b, &t) != nil {
+		return
+	}
+	if op := c.runningRound(t.Group, t.Round); op != nil {
+		op.say(snapline.Progress{Member: t.Member, Step: t.Step, Bytes: t.Bytes, Total: t.Total})
+	}
+}
+
+// hostLost tells every running operation that an agent has gone.
+func (c *Coordinator) hostLost(h snapline.HostName, why string) {
+	reason := snapline.Reason{Host: h, Text: why, Hint: "start the agent on that host again"}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, op := range c.now {
+		op.hostLost(h, reason)
+	}
+}

@@ -1,0 +1,15 @@
+package node
+
+import "time"
+
+// Intervals that are nobody's protocol deadline.
+const (
+	helloEvery  = time.Second
+	offlineIn   = 5 * time.Second        // without a hello
+	probeWait   = 25 * time.Millisecond  // for the other members' probes to arrive
+	reportEvery = 250 * time.Millisecond // progress of long work
+	resumeLimit = 10 * time.Second       // to resume a VM when a round is dropped
+	askLimit    = 5 * time.Second        // for an agent to inspect its members
+	rememberOps = 24 * time.Hour         // operations that have ended
+	loadedLimit = 5 * time.Minute        // for loaded members to be opened
+)

@@ -1,0 +1,218 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/protocol"
+)
+
+// Restore starts to bring a group back and returns at once.
+func (c *Coordinator) Restore(ctx context.Context, r snapline.RestoreRequest) (snapline.Operation, error) {
+	s, err := c.Snapshot(ctx, r.Snapshot)
+	if err != nil {
+		return snapline.Operation{}, err
+	}
+	place, err := placement(s, r.Place)
+	if err != nil {
+		return snapline.Operation{}, err
+	}
+	id := snapline.OperationID(fmt.Sprintf("restore-%s-%s", s.ID, strings.ToLower(rand.Text()[:8])))
+	op := newOperation(c.Clock, snapline.Operation{ID: id, Kind: kindRestore, Group: s.Group.Name, Snapshot: s.ID})
+	release, err := c.begin(s.Group.Name, op)
+	if err != nil {
+		return snapline.Operation{}, err
+	}
+	op.end = release
+	t := &restoring{c: c, op: op, snapshot: s, place: place, began: time.Now()}
+	c.running.Go(t.run)
+	return op.state(), nil
+}
+
+// placement says where each member goes: where it ran, or where it was asked.
+func placement(s snapline.Snapshot, asked map[snapline.MemberName]snapline.HostName) (map[snapline.MemberName]snapline.HostName, error) {
+	place := map[snapline.MemberName]snapline.HostName{}
+	for _, m := range s.Members {
+		place[m.Name] = m.Host
+	}
+	var reasons []snapline.Reason
+	for m, h := range asked {
+		if _, ok := place[m]; !ok {
+			reasons = append(reasons, snapline.Reason{Member: m, Text: fmt.Sprintf("is not a member of %s", s.ID)})
+		}
+		if err := snapline.CheckName("host", string(h)); err != nil {
+			reasons = append(reasons, snapline.Reason{Member: m, Text: err.Error()})
+		}
+		place[m] = h
+	}
+	if len(reasons) > 0 {
+		return nil, &snapline.Error{Code: snapline.CodeInvalid, Message: "members cannot be placed like this", Reasons: reasons}
+	}
+	return place, nil
+}
+
+// restoring owns one restore's machine.
+type restoring struct {
+	c        *Coordinator
+	op       *operation
+	snapshot snapline.Snapshot
+	place    map[snapline.MemberName]snapline.HostName
+	began    time.Time
+	machine  *protocol.Restore
+	done     bool
+}
+
+// restorePhase is where a restore is, for Cancel.
+func (o *operation) restorePhase() protocol.RestorePhase {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := len(o.said) - 1; i >= 0; i-- {
+		if o.said[i].Phase != "" {
+			return protocol.RestorePhase(o.said[i].Phase)
+		}
+	}
+	return protocol.RestorePlan
+}
+
+func (t *restoring) run() {
+	if problem := t.reachable(); problem != nil {
+		t.end(protocol.RestoreDone{Problem: problem})
+		return
+	}
+	t.machine = protocol.NewRestore(protocol.BeginRestore{Op: t.op.state().ID, Snapshot: t.snapshot, Place: t.place, Stop: t.stopHosts()})
+	l := t.op.loop
+	l.step, l.effect = t.machine.Step, t.effect
+	l.failed = func(protocol.Effect, error) protocol.Input { return nil } // effect returns no errors
+	if t.c.Trace != nil {
+		l.trace = func(at snapline.Instant, what any) { t.c.Trace(string(t.op.state().ID), at, what) }
+	}
+	l.post(protocol.Started{})
+	l.run(t.c.ctx, func() bool { return t.done })
+	if !t.done { // the coordinator is ending
+		t.end(protocol.RestoreDone{Problem: &snapline.Error{Code: snapline.CodeUnavailable, Message: "the coordinator was stopped during the restore", Hint: "restore again; it is safe to repeat"}})
+	}
+}
+
+// stopHosts lists where an instance of a member may be living: where the
+// members are, and every other host whose agent can be asked.
+func (t *restoring) stopHosts() []snapline.HostName {
+	set := map[snapline.HostName]bool{}
+	for _, h := range t.current() {
+		set[h] = true
+	}
+	for _, h := range t.c.roster.list() {
+		if h.Agent == "online" {
+			set[h.Name] = true
+		}
+	}
+	var out []snapline.HostName
+	for h := range set {
+		out = append(out, h)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i] < out[j] })
+	return out
+}
+
+// current says where the group's members are now, as far as is known.
+func (t *restoring) current() map[snapline.MemberName]snapline.HostName {
+	rec, _, err := t.c.group(t.c.ctx, t.snapshot.Group.Name)
+	if err != nil {
+		return nil // not applied here: only the agents can say
+	}
+	return rec.Placement
+}
+
+// reachable refuses when a host is needed whose agent cannot be asked.
+func (t *restoring) reachable() *snapline.Error {
+	problem := &snapline.Error{Code: snapline.CodeRefused, Message: fmt.Sprintf("snapshot %s cannot be restored now; nothing was touched", t.snapshot.ID)}
+	add := func(m snapline.MemberName, h snapline.HostName, text, hint string) {
+		problem.Reasons = append(problem.Reasons, snapline.Reason{Member: m, Host: h, Text: text, Hint: hint})
+	}
+	for m, h := range t.place {
+		if !t.c.roster.online(h) {
+			add(m, h, "is to run there, but no agent of this host is online", "start the agent, or choose another host with --place")
+		}
+	}
+	for m, h := range t.current() {
+		if !t.c.roster.online(h) && t.place[m] != h {
+			add(m, h, "may still be running there, and no agent of this host is online to stop it", "start the agent on that host again")
+		}
+	}
+	if len(problem.Reasons) == 0 {
+		return nil
+	}
+	sort.SliceStable(problem.Reasons, func(i, j int) bool { return problem.Reasons[i].Member < problem.Reasons[j].Member })
+	return problem
+}
+
+func (t *restoring) effect(e protocol.Effect) error {
+	switch e := e.(type) {
+	case protocol.RestoreSend:
+		t.c.send(e.Msg, e.Host)
+	case protocol.RestoreTimer:
+		t.op.loop.postAt(e.At, protocol.RestoreRang{})
+	case protocol.RestoreNotify:
+		p := snapline.Progress{Member: e.Member}
+		if e.Member == "" {
+			p.Phase = string(e.Phase)
+		} else {
+			p.Step = restoreSteps[e.Phase]
+		}
+		t.op.say(p)
+	case protocol.RestoreDone:
+		t.done = true
+		t.end(e)
+	default:
+		panic(fmt.Sprintf("node: unknown effect %T", e))
+	}
+	return nil
+}
+
+// restoreSteps names for people what a member has behind it.
+var restoreSteps = map[protocol.RestorePhase]string{
+	protocol.RestorePlan: "planned", protocol.RestoreStop: "stopped", protocol.RestoreLoad: "loaded",
+	protocol.RestoreOpen: "running", protocol.RestoreUndo: "undone",
+}
+
+func (t *restoring) end(e protocol.RestoreDone) {
+	if e.Problem == nil {
+		if err := t.move(); err != nil {
+			e.Problem = &snapline.Error{Code: snapline.CodeFailed, Message: "the group runs, but where its members are now could not be noted: " + err.Error(), Hint: "snapline apply the group with its new hosts"}
+		}
+	}
+	if e.Problem != nil {
+		t.c.Log.Warn("not restored", "snapshot", t.snapshot.ID, "error", e.Problem)
+		t.op.finish("failed", func(o *snapline.Operation) { o.Error = e.Problem })
+		return
+	}
+	r := &snapline.RestoreResult{ID: t.snapshot.ID, State: "running", DurationMS: sinceMS(t.began), SkewMS: e.SkewMS}
+	for _, m := range t.snapshot.Members {
+		r.Members = append(r.Members, snapline.RestoreMember{Name: m.Name, From: m.Host, Host: t.place[m.Name], LoadMS: e.LoadMS[m.Name]})
+	}
+	t.c.Log.Info("restored", "snapshot", t.snapshot.ID, "duration_ms", r.DurationMS)
+	t.op.finish("done", func(o *snapline.Operation) { o.Restore = r })
+}
+
+// move notes where the members are now. A group that was never applied here
+// comes with its snapshot.
+func (t *restoring) move() error {
+	ctx := context.WithoutCancel(t.c.ctx)
+	rec, rev, err := t.c.group(ctx, t.snapshot.Group.Name)
+	var e *snapline.Error
+	if errors.As(err, &e) && e.Code == snapline.CodeNotFound {
+		rec, err = groupRecord{Group: t.snapshot.Group, Placement: map[snapline.MemberName]snapline.HostName{}}, nil
+	}
+	if err != nil {
+		return err
+	}
+	for m, h := range t.place {
+		rec.Placement[m] = h
+	}
+	return t.c.putGroup(ctx, rec, rev)
+}

@@ -1,0 +1,114 @@
+package node_test
+
+import (
+	"testing"
+
+	"github.com/snapline/snapline"
+)
+
+func (s *site) restore(id snapline.SnapshotID, place map[snapline.MemberName]snapline.HostName) snapline.Operation {
+	s.t.Helper()
+	op, _ := s.follow(s.c.Restore(s.t.Context(), snapline.RestoreRequest{Snapshot: id, Place: place}))
+	return op
+}
+
+func TestRestoreOnOtherHosts(t *testing.T) {
+	s := newSite(t)
+	id := s.mustTake()
+	for i := 1; i <= 3; i++ {
+		s.cloud.boot(host(i), member(i), "a later state") // time goes on
+	}
+	place := map[snapline.MemberName]snapline.HostName{"n1": "h2", "n2": "h3", "n3": "h1"}
+	op := s.restore(id, place)
+	if op.Error != nil {
+		t.Fatal(op.Error)
+	}
+	for m, h := range place {
+		vm := s.cloud.find(h, m)
+		if vm == nil || vm.now() != "running, state of "+string(m) {
+			t.Errorf("%s on %s is not what it was", m, h)
+		}
+	}
+	for i := 1; i <= 3; i++ {
+		if s.cloud.find(host(i), member(i)) != nil {
+			t.Errorf("%s is still on %s", member(i), host(i))
+		}
+	}
+	// The group is where the restore has put it: the next round finds it.
+	s.mustTake()
+}
+
+func TestRestoreRefusesBeforeItKills(t *testing.T) {
+	cases := map[string]func(*site, snapline.SnapshotID) map[snapline.MemberName]snapline.HostName{
+		"no such host": func(*site, snapline.SnapshotID) map[snapline.MemberName]snapline.HostName {
+			return map[snapline.MemberName]snapline.HostName{"n1": "h9"}
+		},
+		"cannot run there": func(s *site, _ snapline.SnapshotID) map[snapline.MemberName]snapline.HostName {
+			s.cloud.failAt("plan n2", errBroken)
+			return nil
+		},
+		"damaged": func(s *site, id snapline.SnapshotID) map[snapline.MemberName]snapline.HostName {
+			s.damage(id, "n3")
+			return nil
+		},
+	}
+	for name, arrange := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			id := s.mustTake()
+			want := snapline.CodeRefused
+			if name == "damaged" {
+				want = snapline.CodeDamaged
+			}
+			op := s.restore(id, arrange(s, id))
+			if op.Error == nil || op.Error.Code != want {
+				t.Fatalf("error %+v", op.Error)
+			}
+			for i := 1; i <= 3; i++ {
+				if vm := s.cloud.find(host(i), member(i)); vm == nil || vm.now() != "running, state of "+string(member(i)) {
+					t.Errorf("%s was touched", member(i))
+				}
+			}
+		})
+	}
+}
+
+func TestFailedRestoreLeavesNothingHalfAndCanBeRepeated(t *testing.T) {
+	for _, step := range []string{"load n2", "resume n3"} {
+		t.Run(step, func(t *testing.T) {
+			s := newSite(t)
+			id := s.mustTake()
+			s.cloud.failAt(step, errBroken)
+			op := s.restore(id, nil)
+			if op.Error == nil || op.Error.Code != snapline.CodeFailed {
+				t.Fatalf("error %+v", op.Error)
+			}
+			for i := 1; i <= 3; i++ {
+				if s.cloud.find(host(i), member(i)) != nil {
+					t.Errorf("%s is left running", member(i))
+				}
+			}
+			s.cloud.failAt(step, nil)
+			if op := s.restore(id, nil); op.Error != nil {
+				t.Fatal(op.Error)
+			}
+		})
+	}
+}
+
+func TestRestoreInput(t *testing.T) {
+	s := newSite(t)
+	id := s.mustTake()
+	for name, c := range map[string]struct {
+		r    snapline.RestoreRequest
+		want snapline.Code
+	}{
+		"unknown snapshot": {snapline.RestoreRequest{Snapshot: "g-99"}, snapline.CodeNotFound},
+		"not an id":        {snapline.RestoreRequest{Snapshot: "../g"}, snapline.CodeInvalid},
+		"unknown member":   {snapline.RestoreRequest{Snapshot: id, Place: map[snapline.MemberName]snapline.HostName{"n7": "h1"}}, snapline.CodeInvalid},
+	} {
+		if _, err := s.c.Restore(t.Context(), c.r); code(err) != c.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/snapline/snapline"
+)
+
+// roster knows which agents are alive.
+type roster struct {
+	clock Clock
+	mu    sync.Mutex
+	hosts map[snapline.HostName]*hostState
+}
+
+type hostState struct {
+	hello
+	at     snapline.Instant
+	wall   time.Time
+	online bool
+	former []snapline.Incarnation // earlier lives, the latest few
+}
+
+// formerLives is how many earlier lives of an agent are remembered.
+const formerLives = 8
+
+func newRoster(c Clock) *roster {
+	return &roster{clock: c, hosts: map[snapline.HostName]*hostState{}}
+}
+
+// seen notes a hello. A new life takes over from the one before, as after a
+// restart. It returns false when the life that says hello has been taken over
+// from: then two agents of one name are alive, and this one has to go.
+func (r *roster) seen(h hello) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := &hostState{hello: h, at: r.clock.Now(), wall: r.clock.Wall(), online: true}
+	if s := r.hosts[h.Host]; s != nil {
+		if slices.Contains(s.former, h.Incarnation) {
+			return false
+		}
+		next.former = s.former
+		if s.Incarnation != h.Incarnation {
+			next.former = append(s.former[max(0, len(s.former)-formerLives+1):], s.Incarnation)
+		}
+	}
+	r.hosts[h.Host] = next
+	return true
+}
+
+// online reports whether the host's agent is alive.
+func (r *roster) online(h snapline.HostName) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.hosts[h]
+	return s != nil && s.online
+}
+
+// list returns every host that was ever heard of, by name.
+func (r *roster) list() []snapline.HostStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]snapline.HostStatus, 0, len(r.hosts))
+	for _, s := range r.hosts {
+		st := snapline.HostStatus{Name: s.Host, Agent: "offline", Incarnation: s.Incarnation, Version: s.Version, Hypervisor: s.Hypervisor, LastSeen: s.wall}
+		if s.online {
+			st.Agent = "online"
+		}
+		out = append(out, st)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
+	return out
+}
+
+// watch calls lost for every agent that falls silent, until ctx ends.
+func (r *roster) watch(ctx context.Context, lost func(snapline.HostName, string)) {
+	tick := time.NewTicker(helloEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, h := range r.silent() {
+			lost(h, "the agent has not been heard of for "+offlineIn.String())
+		}
+	}
+}
+
+func (r *roster) silent() []snapline.HostName {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var gone []snapline.HostName
+	for _, s := range r.hosts {
+		if s.online && r.clock.Now().Sub(s.at) > offlineIn {
+			s.online = false
+			gone = append(gone, s.Host)
+		}
+	}
+	return gone
+}

@@ -1,0 +1,185 @@
+package node_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/bustest"
+	"github.com/snapline/snapline/node"
+	"github.com/snapline/snapline/repotest"
+)
+
+// site is a coordinator and three agents in one process, on fake machines.
+type site struct {
+	t     *testing.T
+	bus   *bustest.Bus
+	store *bustest.Store
+	repo  *watchedRepo
+	cloud *cloud
+	air   *air
+	c     *node.Coordinator
+	stopC func()
+	gates map[snapline.HostName]*fakeGates
+	stopA map[snapline.HostName]func()
+}
+
+// newSite starts everything, with members n1 to n3 of group "g" on h1 to h3.
+func newSite(t *testing.T) *site {
+	s := newBareSite(t)
+	if _, err := s.c.Apply(t.Context(), s.group()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// newBareSite is a site whose group has not been applied.
+func newBareSite(t *testing.T) *site {
+	s := &site{t: t, bus: bustest.NewBus(), store: bustest.NewStore(), repo: &watchedRepo{Repository: repotest.NewMemory(), held: map[snapline.SnapshotID]int{}, damaged: map[string]bool{}}, cloud: newCloud(),
+		air: &air{seen: map[uint64]map[uint32]snapline.Codepoint{}}, gates: map[snapline.HostName]*fakeGates{}, stopA: map[snapline.HostName]func(){}}
+	s.startCoordinator()
+	for i := 1; i <= 3; i++ {
+		s.startAgent(host(i))
+		s.cloud.boot(host(i), member(i), "state of "+string(member(i)))
+	}
+	t.Cleanup(func() {
+		for _, stop := range s.stopA {
+			stop()
+		}
+		s.stopC()
+		for h, g := range s.gates {
+			if n := g.count(); n > 0 {
+				t.Errorf("%d gates left open on %s", n, h)
+			}
+		}
+	})
+	s.waitOnline(3)
+	return s
+}
+
+func host(i int) snapline.HostName     { return snapline.HostName(fmt.Sprintf("h%d", i)) }
+func member(i int) snapline.MemberName { return snapline.MemberName(fmt.Sprintf("n%d", i)) }
+
+func (s *site) group() snapline.Group {
+	g := snapline.Group{Name: "g"}
+	for i := 1; i <= 3; i++ {
+		g.Members = append(g.Members, snapline.Member{Name: member(i), Host: host(i), QEMU: &snapline.QEMU{QMP: "/run/" + string(member(i)) + ".qmp"}})
+	}
+	return g
+}
+
+func (s *site) startCoordinator() {
+	c, err := node.NewCoordinator(node.CoordinatorConfig{Bus: s.bus, Store: s.store, Repository: s.repo, Location: "memory"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.c, s.stopC = c, s.background(c.Run)
+	<-c.Ready()
+}
+
+func (s *site) startAgent(h snapline.HostName) {
+	if s.gates[h] == nil {
+		s.gates[h] = &fakeGates{open: map[*fakeGate]bool{}, air: s.air}
+	}
+	a, err := node.NewAgent(node.AgentConfig{Host: h, Dir: s.t.TempDir(), Bus: s.bus, Hypervisor: &fakeHypervisor{s.cloud, h}, Gates: s.gates[h],
+		OpenRepository: func(string) (snapline.Repository, error) { return s.repo, nil }})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.stopA[h] = s.background(a.Run)
+}
+
+// background runs f until the returned function is called, which waits for it.
+func (s *site) background(f func(context.Context) error) func() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() {
+		if err := f(ctx); err != nil && ctx.Err() == nil {
+			s.t.Errorf("background: %v", err)
+		}
+	})
+	return func() { cancel(); done.Wait() }
+}
+
+func (s *site) waitOnline(n int) {
+	s.t.Helper()
+	eventually(s.t, fmt.Sprintf("%d agents online", n), func() bool {
+		all, err := s.c.Hosts(s.t.Context())
+		online := 0
+		for _, h := range all {
+			if h.Agent == "online" {
+				online++
+			}
+		}
+		return err == nil && online == n
+	})
+}
+
+// eventually polls until ok or ten seconds have passed.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	limit := time.After(10 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-limit:
+			t.Fatalf("not within 10 s: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// follow waits for an operation's end and returns it with all steps.
+func (s *site) follow(op snapline.Operation, err error) (snapline.Operation, []snapline.Progress) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
+	defer cancel()
+	steps, err := s.c.Progress(ctx, op.ID, 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var all []snapline.Progress
+	for p := range steps {
+		all = append(all, p)
+	}
+	if ctx.Err() != nil {
+		s.t.Fatalf("operation %s did not end; steps: %+v", op.ID, all)
+	}
+	op, err = s.c.Operation(s.t.Context(), op.ID)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return op, all
+}
+
+func (s *site) take() snapline.Operation {
+	s.t.Helper()
+	op, _ := s.follow(s.c.Take(s.t.Context(), snapline.TakeRequest{Group: "g"}))
+	return op
+}
+
+// mustTake takes a snapshot that has to succeed.
+func (s *site) mustTake() snapline.SnapshotID {
+	s.t.Helper()
+	op := s.take()
+	if op.Error != nil || op.Take == nil {
+		s.t.Fatalf("take: %+v", op.Error)
+	}
+	return op.Snapshot
+}
+
+func code(err error) snapline.Code {
+	var e *snapline.Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}

@@ -1,0 +1,156 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/protocol"
+)
+
+// Take starts a round and returns at once.
+func (c *Coordinator) Take(ctx context.Context, r snapline.TakeRequest) (snapline.Operation, error) {
+	if r.Strategy == "" {
+		r.Strategy = snapline.Colour
+	}
+	if r.Strategy != snapline.Colour && r.Strategy != snapline.Barrier {
+		return snapline.Operation{}, &snapline.Error{Code: snapline.CodeInvalid, Message: fmt.Sprintf("there is no cut called %q: use colour or barrier", r.Strategy)}
+	}
+	rec, _, err := c.group(ctx, r.Group)
+	if err != nil {
+		return snapline.Operation{}, err
+	}
+	if err := c.idle(r.Group); err != nil {
+		return snapline.Operation{}, err // before a number is taken
+	}
+	n, err := c.nextRound(ctx, r.Group)
+	if err != nil {
+		return snapline.Operation{}, err
+	}
+	id := snapline.NewSnapshotID(r.Group, n)
+	op := newOperation(c.Clock, snapline.Operation{ID: snapline.OperationID("take-" + string(id)), Kind: kindTake, Group: r.Group, Snapshot: id})
+	op.round = n
+	release, err := c.begin(r.Group, op)
+	if err != nil {
+		return snapline.Operation{}, err
+	}
+	t := &take{c: c, op: op, group: rec.placed(), id: id, note: r.Note, began: time.Now()}
+	op.hosts = rec.Placement
+	op.end = release
+	c.running.Go(func() { t.run(r.Strategy) })
+	return op.state(), nil
+}
+
+// take owns one round's machine.
+type take struct {
+	c       *Coordinator
+	op      *operation
+	group   snapline.Group
+	id      snapline.SnapshotID
+	note    string
+	began   time.Time
+	machine *protocol.Coordinator
+	holds   bool // the right to cut
+	done    bool
+	record  snapline.Snapshot
+}
+
+func (t *take) run(s snapline.Strategy) {
+	t.machine = protocol.NewCoordinator(protocol.Begin{Group: t.group, Round: t.op.round, Strategy: s, Post: t.c.Post, Deadlines: t.c.Deadlines})
+	l := t.op.loop
+	l.step, l.effect, l.failed = t.machine.Step, t.effect, t.failed
+	if t.c.Trace != nil {
+		l.trace = func(at snapline.Instant, what any) { t.c.Trace(string(t.id), at, what) }
+	}
+	select {
+	case t.c.cutting <- struct{}{}:
+		t.holds = true
+	case <-t.c.ctx.Done():
+	}
+	defer t.release()
+	l.post(protocol.Started{})
+	for _, m := range t.group.Members {
+		if !t.c.roster.online(m.Host) {
+			l.post(protocol.Lost{Member: m.Name, Reason: snapline.Reason{Text: "no agent of this host is online", Hint: fmt.Sprintf("start it there: snapline agent --name %s --join …; snapline hosts lists those that are", m.Host)}})
+		}
+	}
+	l.run(t.c.ctx, func() bool { return t.done })
+	if !t.done { // the coordinator is ending
+		t.end(&snapline.Error{Code: snapline.CodeUnavailable, Message: "the coordinator was stopped during the round"})
+	}
+}
+
+func (t *take) release() {
+	if t.holds {
+		t.holds = false
+		<-t.c.cutting
+	}
+}
+
+func (t *take) failed(e protocol.Effect, err error) protocol.Input {
+	return protocol.Failed{Round: t.op.round, Effect: fmt.Sprintf("%T", e), Reason: snapline.Reason{Text: err.Error()}}
+}
+
+func (t *take) effect(e protocol.Effect) error {
+	switch e := e.(type) {
+	case protocol.Send:
+		t.c.send(e.Msg, t.group.Member(e.Msg.About().Member).Host)
+	case protocol.SetTimer:
+		t.op.loop.postAt(e.At, protocol.Rang{Timer: e.Timer})
+	case protocol.Notify:
+		if e.Phase == protocol.PhaseStore || e.Phase == protocol.PhaseAbort {
+			t.release()
+		}
+		p := snapline.Progress{Member: e.Member, Step: e.Step}
+		if e.Member == "" {
+			p.Phase = string(e.Phase)
+		}
+		t.op.say(p)
+	case protocol.Record:
+		t.c.running.Go(func() { t.commit(e) })
+	case protocol.Discard:
+		if err := t.c.discard(context.WithoutCancel(t.c.ctx), t.id); err != nil {
+			t.c.Log.Warn("discard", "snapshot", t.id, "error", err)
+		}
+	case protocol.End:
+		t.done = true
+		t.end(e.Problem)
+	default:
+		panic(fmt.Sprintf("node: unknown effect %T", e))
+	}
+	return nil
+}
+
+// commit writes the record. From then on the snapshot exists.
+func (t *take) commit(e protocol.Record) {
+	t.record = snapline.Snapshot{Format: snapline.SnapshotFormat, ID: t.id, Group: t.group, Note: t.note, TakenAt: t.c.Clock.Wall(), Cut: e.Cut, Members: e.Parts}
+	var done protocol.Recorded
+	if err := t.c.Repository.Commit(context.WithoutCancel(t.c.ctx), t.record); err != nil {
+		done.Err = err.Error()
+		if errors.Is(err, snapline.ErrExists) {
+			done.Err = fmt.Sprintf("the repository has a snapshot %s already, of another coordinator", t.id)
+		}
+	}
+	t.op.loop.post(done)
+}
+
+func (t *take) end(problem *snapline.Error) {
+	if problem != nil {
+		problem.Message = strings.TrimSpace(fmt.Sprintf("snapshot %s was not taken: %s", t.id, problem.Message))
+		t.c.Log.Warn("not taken", "snapshot", t.id, "error", problem)
+		t.op.finish("failed", func(o *snapline.Operation) { o.Error = problem })
+		return
+	}
+	r := &snapline.TakeResult{ID: t.id, State: "committed", DurationMS: sinceMS(t.began), Cut: t.record.Cut}
+	for _, m := range t.record.Members {
+		r.Members = append(r.Members, snapline.TakeMember{Name: m.Name, Host: m.Host, Method: m.Capture.Method, Why: m.Capture.Why,
+			PauseMS: m.Capture.PauseMS, RAMBytes: m.VM.RAMBytes, StoredBytes: m.Object.StoredBytes, Withheld: m.Counters.Withheld})
+	}
+	t.c.Log.Info("taken", "snapshot", t.id, "duration_ms", r.DurationMS)
+	t.op.finish("done", func(o *snapline.Operation) { o.Take = r })
+}
+
+func sinceMS(t time.Time) float64 { return float64(time.Since(t).Microseconds()) / 1000 }

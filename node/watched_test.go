@@ -1,0 +1,59 @@
+package node_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/snapline/snapline"
+)
+
+// watchedRepo is a repository that tells what it holds and can be damaged.
+type watchedRepo struct {
+	snapline.Repository
+	mu      sync.Mutex
+	held    map[snapline.SnapshotID]int
+	damaged map[string]bool
+}
+
+func (r *watchedRepo) Put(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, in io.Reader) (snapline.Object, error) {
+	o, err := r.Repository.Put(ctx, id, m, in)
+	if err == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.held[id]++
+	}
+	return o, err
+}
+
+func (r *watchedRepo) Delete(ctx context.Context, id snapline.SnapshotID) error {
+	err := r.Repository.Delete(ctx, id)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.held, id)
+	return err
+}
+
+func (r *watchedRepo) Verify(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, o snapline.Object) error {
+	r.mu.Lock()
+	bad := r.damaged[string(id)+"/"+string(m)]
+	r.mu.Unlock()
+	if bad {
+		return fmt.Errorf("%s of %s: %w", m, id, snapline.ErrDamaged)
+	}
+	return r.Repository.Verify(ctx, id, m, o)
+}
+
+// repoHolds reports whether data of the snapshot is stored, committed or not.
+func (s *site) repoHolds(id snapline.SnapshotID) bool {
+	s.repo.mu.Lock()
+	defer s.repo.mu.Unlock()
+	return s.repo.held[id] > 0
+}
+
+func (s *site) damage(id snapline.SnapshotID, m snapline.MemberName) {
+	s.repo.mu.Lock()
+	defer s.repo.mu.Unlock()
+	s.repo.damaged[string(id)+"/"+string(m)] = true
+}
