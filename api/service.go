@@ -1,0 +1,57 @@
+package api
+
+import (
+	"context"
+	"iter"
+
+	"github.com/snapline/snapline"
+)
+
+// Service is what a coordinator does for its users. Every method may be called
+// from several goroutines. Errors are *snapline.Error, or wrap one; the code
+// says which kind. Package apitest holds the conformance suite.
+type Service interface {
+	// Hosts lists every agent that ever joined, sorted by name.
+	Hosts(ctx context.Context) ([]snapline.HostStatus, error)
+
+	// Apply declares a group, or replaces its declaration; applying the same
+	// group again changes nothing. CodeInvalid with all reasons when the group
+	// makes no sense, CodeBusy while an operation on it runs.
+	Apply(ctx context.Context, g snapline.Group) (snapline.GroupStatus, error)
+	// Groups lists the declared groups, sorted by name.
+	Groups(ctx context.Context) ([]snapline.GroupStatus, error)
+	// Status asks the members' agents how they are: CodeNotFound when there is
+	// no such group. An agent that does not answer is a status, not an error.
+	Status(ctx context.Context, g snapline.GroupName) (snapline.GroupStatus, error)
+
+	// Take starts a snapshot and returns at once; Progress follows it.
+	// CodeNotFound, CodeInvalid (no such strategy), CodeBusy. What the members
+	// find while preparing is the operation's error, not Take's.
+	Take(ctx context.Context, r snapline.TakeRequest) (snapline.Operation, error)
+	// Restore starts to bring a group back and returns at once. CodeNotFound,
+	// CodeInvalid (Place names a member that the snapshot has not), CodeBusy.
+	Restore(ctx context.Context, r snapline.RestoreRequest) (snapline.Operation, error)
+
+	// Operation returns how a take or restore stands: CodeNotFound when it is
+	// unknown or long over.
+	Operation(ctx context.Context, id snapline.OperationID) (snapline.Operation, error)
+	// Cancel asks a running operation to abort and returns at once; the
+	// operation ends with CodeCancelled. Cancelling one that has ended, or twice,
+	// is no error and changes nothing. CodeNotFound; CodeRefused for a restore
+	// that has gone too far to be undone.
+	Cancel(ctx context.Context, id snapline.OperationID) error
+	// Progress replays the steps with an ID above after, then yields new ones as
+	// they happen. The sequence ends after the step with Done, or when ctx ends;
+	// after that Operation has the result. It is to be ranged over once, by one
+	// goroutine. CodeNotFound as for Operation.
+	Progress(ctx context.Context, id snapline.OperationID, after uint64) (iter.Seq[snapline.Progress], error)
+
+	// Snapshots lists the committed snapshots of one group ("": of all), oldest
+	// first. A group without snapshots, or unknown, has an empty list.
+	Snapshots(ctx context.Context, g snapline.GroupName) ([]snapline.Snapshot, error)
+	// Snapshot returns one record: CodeNotFound, CodeDamaged.
+	Snapshot(ctx context.Context, id snapline.SnapshotID) (snapline.Snapshot, error)
+	// Delete removes a snapshot's record and data: CodeNotFound, CodeBusy while
+	// it is being restored.
+	Delete(ctx context.Context, id snapline.SnapshotID) error
+}
