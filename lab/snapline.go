@@ -1,0 +1,91 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/snapline/snapline/lab/topology"
+)
+
+// coordinatorName is the coordinator's name among the daemons; agents have
+// their hosts'.
+const coordinatorName = "coordinator"
+
+// controlAddress is where the coordinator listens for agents.
+var controlAddress = net.JoinHostPort(topology.SwitchAddress, "4222")
+
+// startTimeout is how long a daemon may take until it serves.
+const startTimeout = 30 * time.Second
+
+// StartCoordinator starts the coordinator in the switch's namespace and waits
+// until its API takes connections. Error if one runs already.
+func (l *Lab) StartCoordinator(ctx context.Context) error {
+	socket := l.path("api.sock")
+	err := l.startDaemon(coordinatorName, l.Switch(), "coordinator", "--listen", controlAddress,
+		"--http", l.Server(), "--data", l.path("coordinator"), "--repo", l.path("repo"))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	err = await(ctx, 50*time.Millisecond, func() error {
+		if !l.DaemonAlive(coordinatorName) {
+			cancel() // it will not serve any more
+			return errors.New("the coordinator has ended")
+		}
+		c, err := net.Dial("unix", socket)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("start coordinator: %w; %s", err, tail(l.Log(coordinatorName)))
+	}
+	return nil
+}
+
+// StartAgent starts a host's agent. Error if one runs already.
+func (l *Lab) StartAgent(host string) error {
+	return l.startDaemon(host, l.Place(host), "agent", "--name", host, "--join", controlAddress, "--data", l.path(host))
+}
+
+func (l *Lab) startDaemon(name string, ns topology.Namespace, args ...string) error {
+	program := read(l, func(r *record) string { return r.Snapline })
+	if program == "" {
+		return fmt.Errorf("start %s: the lab was made without the snapline program", name)
+	}
+	if l.DaemonAlive(name) {
+		return fmt.Errorf("start %s: it runs already", name)
+	}
+	if err := os.MkdirAll(l.path("log"), 0o755); err != nil {
+		return err
+	}
+	id, err := detach(ns, l.Log(name), program, args...)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", name, err)
+	}
+	return l.change(func(r *record) { r.Daemons[name] = id })
+}
+
+// DaemonPID is the process of "coordinator" or of a host's agent; 0 when it
+// does not run.
+func (l *Lab) DaemonPID(name string) int {
+	id := read(l, func(r *record) identity { return r.Daemons[name] })
+	if !id.alive() {
+		return 0
+	}
+	return id.PID
+}
+
+// DaemonAlive reports whether "coordinator" or a host's agent runs.
+func (l *Lab) DaemonAlive(name string) bool { return l.DaemonPID(name) != 0 }
+
+// KillDaemon ends "coordinator" or a host's agent by SIGKILL.
+func (l *Lab) KillDaemon(ctx context.Context, name string) error {
+	return read(l, func(r *record) identity { return r.Daemons[name] }).kill(ctx)
+}
