@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/bpf"
+	"github.com/snapline/snapline/nats"
+	"github.com/snapline/snapline/node"
+	"github.com/snapline/snapline/qemu"
+	"github.com/snapline/snapline/repo"
+)
+
+type agentOptions struct {
+	name    string
+	join    string
+	data    string
+	bridges []string
+	log     logOptions
+}
+
+// NewAgentCommand returns "snapline agent".
+func NewAgentCommand() *cobra.Command {
+	var o agentOptions
+	cmd := &cobra.Command{
+		Use:   "agent --name HOST --join HOST:PORT --data DIR",
+		Short: "Run the agent of one host: it snapshots and restores the VMs there",
+		Long: `Run the agent of one host: it snapshots and restores the VMs there.
+
+It runs as root, dials the coordinator and listens on nothing. When it ends or
+is killed, the virtual machines run on, with no trace of it on their network.`,
+		Example: `  snapline agent --name h1 --join 10.0.0.1:4222 --data /var/lib/snapline/agent
+  snapline agent --name h2 --join 10.0.0.1:4222 --data DIR --bridge br0=virbr0`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context(), o) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.name, "name", "", "this host's name in group files")
+	f.StringVar(&o.join, "join", "", "the coordinator's --listen address, or the NATS cluster's URLs")
+	f.StringVar(&o.data, "data", "", "directory for captures on their way to the repository, and logs of restored VMs")
+	f.StringArrayVar(&o.bridges, "bridge", nil, "OLD=NEW: restored VMs that were on bridge OLD go to NEW here (repeatable)")
+	o.log.flags(f)
+	for _, name := range []string{"name", "join", "data"} {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err)
+		}
+	}
+	return cmd
+}
+
+func runAgent(ctx context.Context, o agentOptions) error {
+	log, trace, closeLog, err := o.log.open()
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	bridges := map[string]string{}
+	for _, b := range o.bridges {
+		from, to, ok := strings.Cut(b, "=")
+		if !ok || from == "" || to == "" {
+			return &snapline.Error{Code: snapline.CodeInvalid, Message: fmt.Sprintf("--bridge %s: write OLD=NEW", b)}
+		}
+		bridges[from] = to
+	}
+	data, err := filepath.Abs(o.data)
+	if err != nil {
+		return err
+	}
+	hypervisor, err := qemu.New(qemu.Options{Bridges: bridges, LogDir: filepath.Join(data, "log")})
+	if err != nil {
+		return err
+	}
+	gates, err := bpf.New(bpf.Options{})
+	if err != nil {
+		return err
+	}
+	conn, err := nats.Dial(ctx, nats.DialOptions{URL: o.join, Name: "agent " + o.name, Log: log})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	a, err := node.NewAgent(node.AgentConfig{
+		Host: snapline.HostName(o.name), Version: Version(), Dir: data, Bus: conn, Hypervisor: hypervisor, Gates: gates,
+		OpenRepository: func(location string) (snapline.Repository, error) { return repo.Open(location, repo.Options{}) },
+		HypervisorName: hypervisorName(ctx), Log: log, Trace: trace,
+	})
+	if err != nil {
+		return &snapline.Error{Code: snapline.CodeInvalid, Message: err.Error()}
+	}
+	return a.Run(ctx)
+}
+
+// hypervisorName is what "snapline hosts" shows of this host's QEMU. A host
+// whose machines all run another program can do without one in PATH.
+func hypervisorName(ctx context.Context) string {
+	out, err := exec.CommandContext(ctx, "qemu-system-x86_64", "--version").Output()
+	if err != nil {
+		return "no QEMU in PATH"
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	if i := strings.Index(line, " ("); i > 0 {
+		line = line[:i]
+	}
+	return strings.Replace(line, " emulator version", "", 1)
+}

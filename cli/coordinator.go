@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/api"
+	"github.com/snapline/snapline/nats"
+	"github.com/snapline/snapline/node"
+	"github.com/snapline/snapline/repo"
+)
+
+// storeBucket is the key-value bucket that holds the coordinator's state.
+const storeBucket = "snapline"
+
+type coordinatorOptions struct {
+	listen    string
+	external  string
+	http      string
+	data      string
+	repo      string
+	codepoint uint8
+	log       logOptions
+}
+
+// NewCoordinatorCommand returns "snapline coordinator".
+func NewCoordinatorCommand() *cobra.Command {
+	var o coordinatorOptions
+	cmd := &cobra.Command{
+		Use:   "coordinator --listen HOST:PORT --data DIR --repo DIR",
+		Short: "Run the coordinator: it leads rounds and restores and serves the API",
+		Long: `Run the coordinator: it leads rounds and restores and serves the API.
+
+Its control plane is an embedded NATS server that agents dial (--listen); an
+existing NATS cluster with JetStream can be used instead (--nats). Nothing is
+encrypted or authenticated yet: let --listen and --http be reachable from
+machines that you trust only.`,
+		Example: `  snapline coordinator --listen 10.0.0.1:4222 --data /var/lib/snapline/coordinator --repo /srv/snapline
+  snapline coordinator --nats nats://n1:4222,nats://n2:4222 --http unix:///run/snapline.sock --data DIR --repo DIR`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runCoordinator(cmd.Context(), o) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.listen, "listen", "", "address that agents dial, HOST:PORT")
+	f.StringVar(&o.external, "nats", "", "use this NATS cluster instead of an embedded server, URL[,URL...]")
+	f.StringVar(&o.http, "http", "127.0.0.1:7070", "where to serve the API: HOST:PORT or unix:///path")
+	f.StringVar(&o.data, "data", "", "directory for the coordinator's state")
+	f.StringVar(&o.repo, "repo", "", "directory for snapshots, at the same path on every host; made when missing")
+	f.Uint8Var(&o.codepoint, "codepoint", uint8(snapline.PostCodepoint), "DSCP value that marks packets sent after a cut")
+	o.log.flags(f)
+	cmd.MarkFlagsOneRequired("listen", "nats")
+	cmd.MarkFlagsMutuallyExclusive("listen", "nats")
+	for _, name := range []string{"data", "repo"} {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err)
+		}
+	}
+	return cmd
+}
+
+func runCoordinator(ctx context.Context, o coordinatorOptions) error {
+	log, trace, closeLog, err := o.log.open()
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	location, err := filepath.Abs(o.repo)
+	if err != nil {
+		return err
+	}
+	repository, err := repo.Open(location, repo.Options{Create: true})
+	if err != nil {
+		return err
+	}
+	conn, stop, err := controlPlane(ctx, o, log)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	store, err := nats.OpenStore(ctx, conn, nats.StoreOptions{Bucket: storeBucket})
+	if err != nil {
+		return err
+	}
+	c, err := node.NewCoordinator(node.CoordinatorConfig{Bus: conn, Store: store, Repository: repository, Location: location,
+		Post: snapline.Codepoint(o.codepoint), Log: log, Trace: trace})
+	if err != nil {
+		return &snapline.Error{Code: snapline.CodeInvalid, Message: err.Error()}
+	}
+	listener, err := api.Listen(o.http)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() error { return c.Run(ctx) })
+	all.Go(func() error {
+		select {
+		case <-c.Ready():
+		case <-ctx.Done():
+			return nil
+		}
+		log.Info("coordinator is ready", "api", o.http, "agents", strings.TrimPrefix(o.listen+o.external, ","), "repository", location)
+		return api.Server{Service: c, Version: BuildVersion(), Log: log}.Serve(ctx, listener)
+	})
+	return all.Wait()
+}
+
+// controlPlane starts the embedded server, or dials the external one.
+func controlPlane(ctx context.Context, o coordinatorOptions, log *slog.Logger) (*nats.Conn, func(), error) {
+	dial := nats.DialOptions{URL: o.external, Name: "coordinator", Log: log}
+	stop := func() {}
+	if o.external == "" {
+		server, err := nats.StartServer(nats.ServerOptions{Listen: o.listen, Dir: filepath.Join(o.data, "nats"), Log: log})
+		if err != nil {
+			return nil, nil, err
+		}
+		dial.InProcess, stop = server, server.Shutdown
+	}
+	conn, err := nats.Dial(ctx, dial)
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	wait, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := conn.WaitConnected(wait); err != nil {
+		err = errors.Join(fmt.Errorf("reach NATS at %s: %w", o.external, err), conn.Close())
+		stop()
+		return nil, nil, err
+	}
+	return conn, func() { _ = conn.Close(); stop() }, nil
+}

@@ -1,0 +1,132 @@
+package cli_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/api"
+	"github.com/snapline/snapline/api/apitest"
+	"github.com/snapline/snapline/cli"
+)
+
+var update = flag.Bool("update", false, "rewrite what the scripts expect")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"snapline": func() {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		context.AfterFunc(ctx, stop)
+		os.Exit(cli.Run(ctx, cli.Deps{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Env: os.LookupEnv}, os.Args[1:]))
+	}})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata/script",
+		UpdateScripts: *update,
+		Setup: func(e *testscript.Env) error {
+			e.Values[siteKey{}] = &site{}
+			e.Setenv("TZ", "UTC")
+			e.Setenv("SNAPLINE_SERVER", "unix://"+e.WorkDir+"/no.sock")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"serve":   serve,
+			"held":    held,
+			"release": release,
+			"exits":   exits,
+		},
+	})
+}
+
+// site is a script's coordinator.
+type site struct{ fake *apitest.Fake }
+
+type siteKey struct{}
+
+// serve starts a coordinator that is a fake, for the rest of the script:
+//
+//	serve [hold] [refuse] [stop-and-copy] [fail=METHOD:CODE]...
+func serve(ts *testscript.TestScript, _ bool, args []string) {
+	clock := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	o := apitest.Options{Now: func() time.Time { return clock }}
+	faults := map[string]error{}
+	for _, arg := range args {
+		switch key, value, _ := strings.Cut(arg, "="); key {
+		case "hold":
+			o.Hold = true
+		case "refuse":
+			o.Fail = refused
+		case "stop-and-copy":
+			o.Method, o.Why = "stop-and-copy", "this kernel has no userfaultfd write protection"
+		case "fail":
+			method, code, _ := strings.Cut(value, ":")
+			faults[method] = &snapline.Error{Code: snapline.Code(code), Message: "as the script wants", Hint: "change the script"}
+		default:
+			ts.Fatalf("serve: unknown argument %q", arg)
+		}
+	}
+	fake := apitest.New(o)
+	addr := "unix://" + ts.MkAbs("snapline.sock")
+	l, err := api.Listen(addr)
+	ts.Check(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- api.Serve(ctx, l, apitest.Fault{Service: fake, Errors: faults}) }()
+	ts.Setenv("SNAPLINE_SERVER", addr)
+	ts.Value(siteKey{}).(*site).fake = fake
+	ts.Defer(func() {
+		fake.Close()
+		cancel()
+		if err := <-done; err != nil {
+			ts.Fatalf("serve: %v", err)
+		}
+	})
+}
+
+var refused = &snapline.Error{Code: snapline.CodeRefused, Message: "group twins cannot be snapshotted now; nothing was touched",
+	Reasons: []snapline.Reason{
+		{Member: "n1", Host: "h1", Text: "disk vda is writable", Hint: "start the VM with snapshot=on"},
+		{Member: "n2", Host: "h2", Text: "no agent of this host is online"},
+	}, Hint: "mend these and take again"}
+
+// held waits until an operation waits for release.
+func held(ts *testscript.TestScript, _ bool, _ []string) {
+	select {
+	case <-ts.Value(siteKey{}).(*site).fake.Held():
+	case <-time.After(time.Minute):
+		ts.Fatalf("no operation came to be held")
+	}
+}
+
+func release(ts *testscript.TestScript, _ bool, _ []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	ts.Check(ts.Value(siteKey{}).(*site).fake.Release(ctx))
+}
+
+// exits runs a command and checks its exit status: exits 2 snapline …
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want := args[0]
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	if failed := (*exec.ExitError)(nil); errors.As(err, &failed) {
+		got = failed.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(got) != want {
+		ts.Fatalf("exit status %d, want %s", got, want)
+	}
+}

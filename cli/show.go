@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/api"
+)
+
+type showOptions struct {
+	snapshot snapline.SnapshotID
+}
+
+func showCommand(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show SNAPSHOT",
+		Short: "Show a snapshot",
+		Example: `  snapline show etcd-7
+  snapline show etcd-7 --json | jq '.members[].vm.args'`,
+		SuggestFor:        []string{"inspect", "describe"},
+		Args:              exactly("SNAPSHOT"),
+		ValidArgsFunction: e.completeSnapshots(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := snapshotArg(args[0])
+			if err != nil {
+				return err
+			}
+			return e.with(func(svc api.Service, p printer) error {
+				return runShow(cmd.Context(), svc, p, showOptions{snapshot: id})
+			})
+		},
+	}
+}
+
+func runShow(ctx context.Context, svc api.Service, p printer, o showOptions) error {
+	s, err := svc.Snapshot(ctx, o.snapshot)
+	if err != nil {
+		return err
+	}
+	return p.result(s, func() error { return printSnapshot(p, s) })
+}
+
+func printSnapshot(p printer, s snapline.Snapshot) error {
+	if err := p.line("snapshot %s of group %s, taken %s", s.ID, s.Group.Name, when(s.TakenAt)); err != nil {
+		return err
+	}
+	if s.Note != "" {
+		if err := p.line("note: %s", s.Note); err != nil {
+			return err
+		}
+	}
+	var rows [][]any
+	for _, m := range s.Members {
+		rows = append(rows, []any{m.Name, m.Host, m.VM.Machine, m.VM.Accel, ms(m.Capture.PauseMS), size(m.VM.RAMBytes), size(m.Object.StoredBytes),
+			m.Counters.Withheld, m.Object.Digest[:min(12, len(m.Object.Digest))]})
+	}
+	err := p.table([]column{left("MEMBER"), left("HOST"), left("MACHINE"), left("ACCEL"), right("PAUSE"), right("RAM"), right("STORED"), right("WITHHELD"), left("DIGEST")}, rows)
+	if err != nil {
+		return err
+	}
+	for _, m := range s.Members {
+		if err := printMethod(p, m.Name, m.Capture.Method, m.Capture.Why); err != nil {
+			return err
+		}
+	}
+	return printCut(p, s.Cut)
+}
+
+func printCut(p printer, c snapline.CutReport) error {
+	return p.line("cut: %s, %s, skew %s, %s withheld, %d marked", c.Strategy, ms(c.DurationMS), ms(c.SkewMS), count(c.Withheld, "packet"), c.Marked)
+}
+
+// bestMethod is the capture method that needs no words.
+const bestMethod = "background-snapshot"
+
+// printMethod tells when a member's capture was not the best there is.
+func printMethod(p printer, m snapline.MemberName, method, why string) error {
+	if method == bestMethod {
+		return nil
+	}
+	if why != "" {
+		why = ": " + why
+	}
+	return p.line("%s was captured by %s%s", m, method, why)
+}
