@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/bpf"
+)
+
+// result is out/bench.json.
+type result struct {
+	At      time.Time                         `json:"at"`
+	CPUs    int                               `json:"cpus"`
+	Single  map[string][]sample               `json:"single"`
+	Group   map[snapline.Strategy][]cutSample `json:"group"`
+	Gate    bpf.Cost                          `json:"gate"`
+	Targets []target                          `json:"targets"`
+}
+
+// target is what was to be reached, and what was.
+type target struct {
+	Name    string  `json:"name"`
+	Want    string  `json:"want"`
+	Got     float64 `json:"got"`
+	Reached bool    `json:"reached"`
+}
+
+// median of one figure over all samples.
+func median[S any](all []S, figure func(S) float64) float64 {
+	if len(all) == 0 {
+		return 0
+	}
+	v := make([]float64, len(all))
+	for i, s := range all {
+		v[i] = figure(s)
+	}
+	slices.Sort(v)
+	if n := len(v); n%2 == 0 {
+		return (v[n/2-1] + v[n/2]) / 2
+	}
+	return v[len(v)/2]
+}
+
+func (r *result) judge() {
+	pause := func(s sample) float64 { return s.PauseMS }
+	ours, savevm := median(r.Single["snapline"], pause), median(r.Single["savevm"], pause)
+	gap := median(r.Single["snapline"], func(s sample) float64 { return s.GapMS })
+	cut := func(s cutSample) float64 { return s.CutMS }
+	r.Targets = []target{
+		{"median pause, 1 GiB writing guest", "≤ 25 ms", ours, ours <= 25},
+		{"its ratio to savevm's", "≤ 0.01", ours / savevm, ours/savevm <= 0.01},
+		{"median gap of a TCP ping-pong", "≤ 400 ms", gap, gap <= 400},
+		{"gate, dearest packet with a round under way", "≤ 150 ns", max(r.Gate.Mark, r.Gate.Shield, r.Gate.Withheld), max(r.Gate.Mark, r.Gate.Shield, r.Gate.Withheld) <= 150},
+		{"median coloured cut of three", "≤ 250 ms", median(r.Group[snapline.Colour], cut), median(r.Group[snapline.Colour], cut) <= 250},
+	}
+}
+
+func (r result) print(w io.Writer) {
+	t := newTable("one machine, 1 GiB, writing (medians)", "method", "runs", "pause", "ping-pong gap", "capture", "guest speed")
+	for _, name := range []string{"snapline", "savevm", "stop + migrate"} {
+		s := r.Single[name]
+		t.AppendRow(table.Row{name, len(s), millis(median(s, func(s sample) float64 { return s.PauseMS })),
+			millis(median(s, func(s sample) float64 { return s.GapMS })),
+			millis(median(s, func(s sample) float64 { return s.CaptureMS })),
+			fmt.Sprintf("%.0f %%", median(s, func(s sample) float64 { return s.SpeedPct }))})
+	}
+	fmt.Fprintln(w, t.Render())
+	t = newTable("three machines, 256 MiB each, moving money (medians)", "cut", "takes", "cut", "skew", "longest pause", "TCP gap", "withheld", "whole take", "stored")
+	for _, name := range []snapline.Strategy{snapline.Colour, snapline.Barrier} {
+		s := r.Group[name]
+		t.AppendRow(table.Row{name, len(s), millis(median(s, func(s cutSample) float64 { return s.CutMS })),
+			millis(median(s, func(s cutSample) float64 { return s.SkewMS })),
+			millis(median(s, func(s cutSample) float64 { return s.PauseMS })),
+			millis(median(s, func(s cutSample) float64 { return s.TCPGapMS })),
+			fmt.Sprintf("%.0f", median(s, func(s cutSample) float64 { return float64(s.Withheld) })),
+			millis(median(s, func(s cutSample) float64 { return s.DurationMS })),
+			fmt.Sprintf("%.0f MiB", median(s, func(s cutSample) float64 { return s.StoredMiB }))})
+	}
+	fmt.Fprintln(w, t.Render())
+	t = newTable("gate, ns a packet", "rules off, out", "rules off, in", "marked", "shield passes", "withheld")
+	t.AppendRow(table.Row{r.Gate.IdleOut, r.Gate.IdleIn, r.Gate.Mark, r.Gate.Shield, r.Gate.Withheld})
+	fmt.Fprintln(w, t.Render())
+	t = newTable("to reach", "what", "target", "measured", "reached")
+	for _, g := range r.Targets {
+		t.AppendRow(table.Row{g.Name, g.Want, fmt.Sprintf("%.4g", g.Got), g.Reached})
+	}
+	fmt.Fprintln(w, t.Render())
+}
+
+func newTable(title string, header ...any) table.Writer {
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.SetTitle(title)
+	t.AppendHeader(header)
+	return t
+}
+
+func millis(v float64) string { return fmt.Sprintf("%.1f ms", v) }
