@@ -1,0 +1,51 @@
+# Two commands do it all on a fresh Debian 12 machine, as root: make demo, make test.
+# Each installs what it lacks. make help lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO      ?= go
+VERSION ?= $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X github.com/snapline/snapline/cli.version=$(VERSION)
+BIN     := bin/snapline
+
+.PHONY: help build demo test test-fast bench generate generate-check lint deps deps-generate clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+build: ## build bin/snapline, and the program that the lab's guests run
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/snapline
+	CGO_ENABLED=0 GOAMD64=v1 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -buildid=' -o bin/snapline-bank ./lab/guest/bank
+
+deps: ## install the Debian packages that the lab and the tests need
+	@scripts/deps qemu-system-x86 qemu-utils iproute2 nftables cpio zstd util-linux xz-utils b3sum openssl xxd
+
+deps-generate:
+	@scripts/deps clang llvm
+
+demo: deps build ## snapshot, kill and restore a real etcd cluster on three hosts of one machine
+	$(GO) run ./demo
+
+test: deps build ## every test, those on real virtual machines too
+	$(GO) vet ./...
+	$(GO) test -timeout 25m -p 1 ./...
+
+test-fast: ## only what needs no virtual machine
+	$(GO) test -short ./...
+
+bench: deps build ## measure beside savevm and stop + migrate; writes out/bench.json
+	$(GO) run ./bench
+
+generate: deps-generate ## compile the eBPF programs again
+	$(GO) generate ./bpf
+
+generate-check: generate
+	git diff --exit-code -- bpf
+
+lint: ## formatting and vet
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
+	$(GO) vet ./...
+
+clean: ## remove what was built
+	rm -rf bin out
