@@ -15,6 +15,10 @@ var (
 	// gateLimit is Dg, when a gate's rules and a pause have ended by themselves,
 	// with half a second for emulated guests to show it.
 	gateLimit = snapline.DefaultDeadlines().Gate + 500*time.Millisecond
+	// hearLimit is when two transfers have gone over every flow after that: the
+	// bank repeats one that got lost after 250 ms, on emulated processors which
+	// all wake up at once.
+	hearLimit = gateLimit + 4*time.Second
 	// lostLimit is when a round whose agent has died has ended on all the other
 	// hosts too: it takes up to 6 s to miss the agent, PROTOCOL.md's Crashes.
 	lostLimit = 8 * time.Second
@@ -69,10 +73,10 @@ func TestFaults(t *testing.T) {
 }
 
 // unharmed checks what every crash has in common: each member runs and hears
-// again within Dg.
+// again soon after Dg at the latest.
 func (f *faults) unharmed(t *testing.T) {
 	t.Helper()
-	took := awaitMoney(t, gateLimit, f.bank, "udp", 2)
+	took := awaitMoney(t, hearLimit, f.bank, "udp", 2)
 	t.Logf("every member sends and hears after %v", took.Round(time.Millisecond))
 }
 

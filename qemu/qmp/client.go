@@ -1,6 +1,7 @@
 package qmp
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -62,12 +63,12 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 // for messages.
 func New(ctx context.Context, conn *net.UnixConn, path string) (*Client, error) {
 	c := newClient(conn, path)
-	dec := json.NewDecoder(conn)
-	if err := c.greet(ctx, dec); err != nil {
+	r := bufio.NewReader(conn)
+	if err := c.greet(ctx, r); err != nil {
 		conn.Close()
 		return nil, err
 	}
-	go c.read(dec)
+	go c.read(json.NewDecoder(r))
 	if err := c.negotiate(ctx); err != nil {
 		c.Close()
 		return nil, err
@@ -84,27 +85,39 @@ func newClient(conn *net.UnixConn, path string) *Client {
 	}
 }
 
-// greet reads the greeting.
-func (c *Client) greet(ctx context.Context, dec *json.Decoder) error {
+// greetingLines bounds what may come before a greeting.
+const greetingLines = 64
+
+// greet reads up to the greeting. QEMU does not discard what it could not send
+// to a client that died, so events and answers meant for that one, the first of
+// them cut off, may come before it.
+func (c *Client) greet(ctx context.Context, r *bufio.Reader) error {
 	if err := c.conn.SetReadDeadline(time.Now().Add(GreetingWait)); err != nil {
 		return err
 	}
 	unhook := context.AfterFunc(ctx, func() { c.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer unhook()
-	var m message
-	err := dec.Decode(&m)
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &BusyError{Path: c.path}
-	case errors.Is(err, io.EOF):
-		return fmt.Errorf("QMP socket %s: closed without a greeting", c.path)
-	case err != nil || m.Greeting == nil || m.Greeting.Version.QEMU == nil:
-		return fmt.Errorf("QMP socket %s: what answers is not a QEMU machine protocol monitor (is it an HMP monitor or a guest agent socket?)", c.path)
+	silent := true
+	for range greetingLines {
+		line, err := r.ReadBytes('\n')
+		silent = silent && len(line) == 0
+		var m message
+		switch {
+		case err == nil && json.Unmarshal(line, &m) == nil && m.Greeting != nil && m.Greeting.Version.QEMU != nil:
+			c.version, c.oob = *m.Greeting.Version.QEMU, m.offersOOB()
+			return c.conn.SetReadDeadline(time.Time{})
+		case err == nil:
+			continue
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case silent && errors.Is(err, os.ErrDeadlineExceeded):
+			return &BusyError{Path: c.path}
+		case silent && errors.Is(err, io.EOF):
+			return fmt.Errorf("QMP socket %s: closed without a greeting", c.path)
+		}
+		break
 	}
-	c.version, c.oob = *m.Greeting.Version.QEMU, m.offersOOB()
-	return c.conn.SetReadDeadline(time.Time{})
+	return fmt.Errorf("QMP socket %s: what answers is not a QEMU machine protocol monitor (is it an HMP monitor or a guest agent socket?)", c.path)
 }
 
 func (c *Client) negotiate(ctx context.Context) error {

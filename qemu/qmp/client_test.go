@@ -87,6 +87,27 @@ func dialed(t *testing.T, transcript string) *Client {
 	return c
 }
 
+// TestDialAfterDeath connects where another client has just died, for whom QEMU
+// still had something to say.
+func TestDialAfterDeath(t *testing.T) {
+	c, err := Dial(t.Context(), serve(t, `
+< 000}, "event": "STOP"}
+< {"return": {}, "id": 7}
+< {"timestamp": {"seconds": 1700000000, "microseconds": 0}, "event": "RESUME"}
+`+negotiation+`
+> {"execute":"query-status","id":2}
+< {"return": {"status": "running", "running": true}, "id": 2}
+hang
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if st, err := Run(t.Context(), c, QueryStatus{}); err != nil || !st.Running {
+		t.Errorf("%+v %v", st, err)
+	}
+}
+
 func TestRun(t *testing.T) {
 	c := dialed(t, `
 > {"execute":"query-status","id":2}
