@@ -50,9 +50,41 @@ type DiskInfo struct {
 	ClusterSize int64 `json:"cluster_size,omitempty"`
 }
 
-// Extent is one stretch of a disk.
+// Extent is one stretch of a disk. Offset and Length are multiples of PageSize,
+// but that the last stretch may end with the disk.
 type Extent struct {
 	Offset, Length int64 // bytes
 	// Data is the content, Length bytes; nil means zeros.
 	Data []byte
+}
+
+// PageSize is what disks and memory are divided into, in bytes.
+const PageSize = 4096
+
+// DiskContent is what a Repository stores of a disk.
+type DiskContent struct {
+	Size int64 // in bytes
+	// Extents say what the disk holds, in any order; later ones win. An Extent's
+	// Data need be valid only until the next one. Nil: none.
+	Extents iter.Seq2[Extent, error]
+	// Base, if not nil, is a committed disk of the same member whose content
+	// stands wherever no extent does; otherwise that is zeros.
+	Base *DiskRef
+}
+
+// DiskRef names a disk of another snapshot.
+type DiskRef struct {
+	Snapshot SnapshotID
+	Name     string
+	Object   Object
+}
+
+// StoredDisk is a disk of a snapshot on its way back onto a host.
+type StoredDisk struct {
+	DiskSnapshot
+	// Extents reads what the disk holds above its backing file.
+	Extents func(context.Context) iter.Seq2[Extent, error]
+	// BackingExtents reads the backing file's content; it is needed only where
+	// the file is missing. Nil when there is no backing file.
+	BackingExtents func(context.Context) iter.Seq2[Extent, error]
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 )
 
 // Repository keeps snapshots. A snapshot exists when Commit has returned, and
@@ -24,6 +25,13 @@ type Repository interface {
 	Open(ctx context.Context, id SnapshotID, m MemberName, o Object) (io.ReadCloser, error)
 	// Verify reads the stored bytes and checks size and digest (ErrDamaged).
 	Verify(ctx context.Context, id SnapshotID, m MemberName, o Object) error
+	// PutDisk, OpenDisk and VerifyDisk do for a disk of a member, by the name that
+	// its DiskSnapshot gives, what Put, Open and Verify do for its stream. OpenDisk
+	// yields what is not zero, in order of offsets, as FrozenDisk.Extents does;
+	// each iteration reads the storage anew.
+	PutDisk(ctx context.Context, id SnapshotID, m MemberName, name string, d DiskContent) (Object, error)
+	OpenDisk(ctx context.Context, id SnapshotID, m MemberName, name string, o Object) (iter.Seq2[Extent, error], error)
+	VerifyDisk(ctx context.Context, id SnapshotID, m MemberName, name string, o Object) error
 	// Commit writes the record: ErrExists when there is one of that id already.
 	Commit(ctx context.Context, s Snapshot) error
 	// Snapshot reads a record: ErrNotFound when there is none.

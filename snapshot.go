@@ -25,14 +25,36 @@ type MemberSnapshot struct {
 	Capture  CaptureReport `json:"capture"`
 	Counters GateCounters  `json:"counters"`
 	Object   Object        `json:"object"`
+	// Disks are the writable disks of the same instant.
+	Disks []DiskSnapshot `json:"disks,omitempty"`
 }
 
-// Object is one member's stored data.
-type Object struct {
-	// Digest is the SHA-256 of the stored bytes, in hex.
+// DiskSnapshot is one disk of a member.
+type DiskSnapshot struct {
+	DiskInfo
+	// Name is what the repository calls it; no two of a member have the same.
+	Name   string `json:"name"`
+	Object Object `json:"object"`
+	// Backing is the read-only file that the disk stands on, if it does.
+	Backing *BackingSnapshot `json:"backing,omitempty"`
+}
+
+// BackingSnapshot is the read-only file under a disk.
+type BackingSnapshot struct {
+	DiskInfo
+	Name string `json:"name"` // as DiskSnapshot's
+	// Digest is BackingFile's, by which a copy on another host is recognised.
 	Digest string `json:"digest"`
-	// RawBytes is the length of the captured stream, StoredBytes what the
-	// repository holds of it.
+	Object Object `json:"object"`
+}
+
+// Object is one stored stream or disk.
+type Object struct {
+	// Digest is the SHA-256 in hex of what the repository keeps as the object's
+	// root, from which all the rest of it is authenticated.
+	Digest string `json:"digest"`
+	// RawBytes is the length of the captured stream or the size of the disk,
+	// StoredBytes how much the repository has grown by it.
 	RawBytes    int64 `json:"raw_bytes"`
 	StoredBytes int64 `json:"stored_bytes"`
 }

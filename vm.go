@@ -12,13 +12,20 @@ type Hypervisor interface {
 	// The error names what is wrong with the socket or the process. The VM keeps
 	// running whatever happens; let go of it with Close.
 	Adopt(ctx context.Context, m Member) (VM, error)
+	// Reconcile finishes or undoes what an earlier life of this agent has left of
+	// disk snapshots. Called once, before anything else. What it cannot finish
+	// shows in VM.Problems.
+	Reconcile(ctx context.Context) error
 	// Plan reports why the machine could not be started here: program, machine
-	// type, CPU model, bridges, files, memory. It changes nothing.
-	Plan(ctx context.Context, m Member, info VMInfo) []Reason
-	// Load starts the machine paused from a captured stream; when it returns the
-	// state is loaded and the VM has not run. A failed Load leaves no process
-	// and no tap behind. stream is read to its end and not closed.
-	Load(ctx context.Context, m Member, info VMInfo, stream Stream) (VM, error)
+	// type, CPU model, bridges, files, memory, places and space for its disks. It
+	// changes nothing.
+	Plan(ctx context.Context, m Member, info VMInfo, disks []DiskSnapshot) []Reason
+	// Load writes the machine's disks and starts it paused from a captured stream;
+	// when it returns the state is loaded and the VM has not run. A disk that was
+	// there before is kept aside until the VM is let go of: Kill puts it back,
+	// Close gives it up. A failed Load leaves no process and no tap behind, and
+	// the disks as they were. stream is read to its end and not closed.
+	Load(ctx context.Context, m Member, info VMInfo, stream Stream, disks []StoredDisk) (VM, error)
 	// Stop ends every living instance of the member on this host at once
 	// (SIGKILL) and waits until it is gone. No instance is success.
 	Stop(ctx context.Context, m Member) error

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -25,8 +26,9 @@ type AgentConfig struct {
 	Bus        snapline.Bus
 	Hypervisor snapline.Hypervisor
 	Gates      snapline.Gates
-	// OpenRepository opens the repository that the coordinator names.
-	OpenRepository func(location string) (snapline.Repository, error)
+	// OpenRepository opens the repository that the coordinator names. One that is
+	// an io.Closer is closed when the agent ends.
+	OpenRepository func(ctx context.Context, location string) (snapline.Repository, error)
 	// HypervisorName and version for people, "QEMU 7.2.22".
 	HypervisorName string
 	Clock          Clock // default BootClock
@@ -45,8 +47,11 @@ type Agent struct {
 	members  map[memberKey]*memberRunner
 	restores map[snapline.OperationID]*restoreRunner
 	repo     snapline.Repository
+	backings backings
 	repoAt   string
 	repoErr  error
+	opening  bool
+	opened   []snapline.Repository // to close at the end
 	running  sync.WaitGroup
 }
 
@@ -95,8 +100,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.Gates.Reconcile(ctx); err != nil {
 		return fmt.Errorf("remove gates of a former life: %w", err)
 	}
+	if err := a.Hypervisor.Reconcile(ctx); err != nil {
+		// A machine whose disks need a person says so when it is to be snapshotted.
+		a.Log.Error("finish the disk snapshots of a former life", "error", err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	a.ctx = ctx
+	defer a.closeRepositories()
 	defer a.running.Wait()
 	defer cancel()
 	stop, err := a.Bus.Receive(snapline.ToAgent(a.Host), a.receive)
@@ -147,20 +157,48 @@ func (a *Agent) sayHello(ctx context.Context) error {
 func (a *Agent) useRepository(w welcome) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.repo != nil && a.repoAt == w.Repository && a.repo.ID() == w.RepositoryID {
+	if a.opening || a.repo != nil && a.repoAt == w.Repository && a.repo.ID() == w.RepositoryID {
 		return
 	}
-	a.repo, a.repoErr, a.repoAt = nil, nil, w.Repository
-	r, err := a.OpenRepository(w.Repository)
-	switch {
-	case err != nil:
-		a.repoErr = err
-	case r.ID() != w.RepositoryID:
-		a.repoErr = fmt.Errorf("repository %s on this host is not the coordinator's: mount the same storage at this path", w.Repository)
-	default:
-		a.repo = r
-		a.Log.Info("joined", "repository", w.Repository)
+	a.opening = true
+	a.running.Go(func() { a.openRepository(w) }) // the next hello must not wait
+}
+
+func (a *Agent) openRepository(w welcome) {
+	r, err := a.OpenRepository(a.ctx, w.Repository)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.opening = false
+	if err == nil && r.ID() != w.RepositoryID {
+		err = errors.Join(fmt.Errorf("repository %s on this host is not the coordinator's: mount the same storage at this path", w.Repository), closeRepository(r))
+		r = nil
 	}
+	if err == nil {
+		a.opened = append(a.opened, r)
+		a.Log.Info("joined", "repository", w.Repository)
+	} else if a.repoErr == nil || a.repoErr.Error() != err.Error() {
+		a.Log.Warn("cannot use the repository", "error", err)
+	}
+	a.repo, a.repoErr, a.repoAt = r, err, w.Repository
+}
+
+// closeRepositories closes all that were ever used: a capture may have been on
+// its way into an earlier one.
+func (a *Agent) closeRepositories() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range a.opened {
+		if err := closeRepository(r); err != nil {
+			a.Log.Warn("close repository", "error", err)
+		}
+	}
+}
+
+func closeRepository(r snapline.Repository) error {
+	if c, ok := r.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 func (a *Agent) repository() (snapline.Repository, error) {

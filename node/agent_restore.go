@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -104,11 +105,11 @@ func (r *restoreRunner) plan(ctx context.Context, p protocol.PlanRestore) []snap
 			reasons = append(reasons, r.reason(part.Name, fmt.Errorf("the snapshot's group does not declare this member")))
 			continue
 		}
-		for _, reason := range r.agent.Hypervisor.Plan(ctx, *spec, part.VM) {
+		for _, reason := range r.agent.Hypervisor.Plan(ctx, *spec, part.VM, part.Disks) {
 			reason.Member, reason.Host = part.Name, r.agent.Host
 			reasons = append(reasons, reason)
 		}
-		if err := repo.Verify(ctx, p.Snapshot, part.Name, part.Object); err != nil {
+		if err := verifyMember(ctx, repo, p.Snapshot, part); err != nil {
 			reasons = append(reasons, r.reason(part.Name, err))
 		}
 	}
@@ -160,7 +161,15 @@ func (r *restoreRunner) loadOne(ctx context.Context, p protocol.PlanRestore, par
 		return err
 	}
 	defer stream.Close()
-	vm, err := r.agent.Hypervisor.Load(ctx, *p.Group.Member(part.Name), part.VM, stream)
+	var passed atomic.Int64
+	total := part.Object.RawBytes
+	for _, d := range part.Disks {
+		total += d.Size
+	}
+	stop := r.report(ctx, p.Op, part.Name, "loading", total, passed.Load)
+	defer stop()
+	vm, err := r.agent.Hypervisor.Load(ctx, *p.Group.Member(part.Name), part.VM, &countingReader{stream, &passed},
+		storedDisks(repo, p.Snapshot, part, func(n int64) { passed.Add(n) }))
 	if err != nil {
 		return err
 	}

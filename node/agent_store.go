@@ -2,11 +2,10 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
-	"time"
+	"sync/atomic"
 
 	"github.com/snapline/snapline"
 	"github.com/snapline/snapline/protocol"
@@ -22,6 +21,7 @@ func (r *memberRunner) store(d *round, e protocol.Store) (protocol.Input, error)
 		return nil, err
 	}
 	defer os.Remove(spooled.Path)
+	defer r.releaseDisks(d, spooled.Disks)
 	repo, err := r.agent.repository()
 	if err != nil {
 		return nil, err
@@ -31,40 +31,23 @@ func (r *memberRunner) store(d *round, e protocol.Store) (protocol.Input, error)
 		return nil, err
 	}
 	defer f.Close()
-	counted := &countingReader{r: &contextReader{d.ctx, f}}
-	stop = r.report(d, "storing", spooled.Bytes, counted.Count)
-	defer stop()
-	object, err := repo.Put(d.ctx, snapline.NewSnapshotID(e.Group, d.number), r.key.member, counted)
+	id := snapline.NewSnapshotID(e.Group, d.number)
+	var passed atomic.Int64
+	stop = r.report(d, "storing", spooled.Bytes, passed.Load)
+	object, err := repo.Put(d.ctx, id, r.key.member, &countingReader{&contextReader{d.ctx, f}, &passed})
+	stop()
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	disks, err := r.storeDisks(d, repo, id, spooled.Disks)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	report := d.report
 	report.PauseMS = spooled.PauseMS
 	return protocol.Kept{Round: d.number, Part: snapline.MemberSnapshot{
-		Name: r.key.member, Host: r.agent.Host, VM: info, Capture: report, Object: object,
+		Name: r.key.member, Host: r.agent.Host, VM: info, Capture: report, Object: object, Disks: disks,
 	}}, nil
-}
-
-// report tells the coordinator how far a member's data has come, until the
-// returned function is called or the round ends.
-func (r *memberRunner) report(d *round, step string, total int64, done func() int64) (stop func()) {
-	ctx, stop := context.WithCancel(d.ctx)
-	d.work.Go(func() {
-		tick := time.NewTicker(reportEvery)
-		defer tick.Stop()
-		for {
-			b, err := json.Marshal(telemetry{Group: r.key.group, Round: d.number, Member: r.key.member, Step: step, Bytes: done(), Total: total})
-			if err == nil {
-				_ = r.agent.Bus.Send(ctx, toProgress, b) // nobody needs it
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-		}
-	})
-	return stop
 }
 
 // contextReader makes a long read of a local file stop when the round does.

@@ -226,7 +226,11 @@ func (c *Coordinator) progressed(b []byte) {
 	if json.Unmarshal(b, &t) != nil {
 		return
 	}
-	if op := c.runningRound(t.Group, t.Round); op != nil {
+	op := c.runningRound(t.Group, t.Round)
+	if t.Op != "" {
+		op = c.find(t.Op)
+	}
+	if op != nil {
 		op.say(snapline.Progress{Member: t.Member, Step: t.Step, Bytes: t.Bytes, Total: t.Total})
 	}
 }

@@ -5,10 +5,10 @@ import (
 	"sync/atomic"
 )
 
-// countingReader counts the bytes that were read through it.
+// countingReader adds the bytes that are read through it to n.
 type countingReader struct {
 	r io.Reader
-	n atomic.Int64
+	n *atomic.Int64
 }
 
 func (c *countingReader) Read(p []byte) (int, error) {
@@ -16,6 +16,3 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	c.n.Add(int64(n))
 	return n, err
 }
-
-// Count returns how many bytes so far. Safe from any goroutine.
-func (c *countingReader) Count() int64 { return c.n.Load() }

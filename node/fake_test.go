@@ -103,14 +103,16 @@ func (f *fakeHypervisor) Adopt(ctx context.Context, m snapline.Member) (snapline
 	return vm, nil
 }
 
-func (f *fakeHypervisor) Plan(ctx context.Context, m snapline.Member, _ snapline.VMInfo) []snapline.Reason {
+func (f *fakeHypervisor) Reconcile(context.Context) error { return nil }
+
+func (f *fakeHypervisor) Plan(ctx context.Context, m snapline.Member, _ snapline.VMInfo, _ []snapline.DiskSnapshot) []snapline.Reason {
 	if err := f.cloud.step(ctx, "plan", m.Name); err != nil {
 		return []snapline.Reason{{Text: err.Error()}}
 	}
 	return nil
 }
 
-func (f *fakeHypervisor) Load(ctx context.Context, m snapline.Member, _ snapline.VMInfo, s snapline.Stream) (snapline.VM, error) {
+func (f *fakeHypervisor) Load(ctx context.Context, m snapline.Member, _ snapline.VMInfo, s snapline.Stream, disks []snapline.StoredDisk) (snapline.VM, error) {
 	if err := f.cloud.step(ctx, "load", m.Name); err != nil {
 		return nil, err
 	}
@@ -118,7 +120,14 @@ func (f *fakeHypervisor) Load(ctx context.Context, m snapline.Member, _ snapline
 	if err != nil {
 		return nil, err
 	}
+	loaded := make([]*fakeDisk, len(disks))
+	for i, d := range disks {
+		if loaded[i], err = loadDisk(ctx, d); err != nil {
+			return nil, err
+		}
+	}
 	vm := f.cloud.boot(f.host, m.Name, string(b))
+	vm.disks = loaded
 	vm.set("paused")
 	return vm, nil
 }
@@ -141,6 +150,7 @@ type fakeVM struct {
 	mu     sync.Mutex
 	state  string
 	status string
+	disks  []*fakeDisk
 	gone   chan struct{}
 }
 
@@ -197,6 +207,7 @@ type fakeCapture struct {
 	vm    *fakeVM
 	spool string
 	taken string
+	disks []snapline.FrozenDisk
 }
 
 func (f *fakeCapture) Cut(ctx context.Context) (snapline.CaptureReport, error) {
@@ -206,13 +217,16 @@ func (f *fakeCapture) Cut(ctx context.Context) (snapline.CaptureReport, error) {
 	f.vm.mu.Lock()
 	defer f.vm.mu.Unlock()
 	f.taken, f.vm.status = f.vm.state, "running"
+	for _, d := range f.vm.disks {
+		f.disks = append(f.disks, d.freeze())
+	}
 	return snapline.CaptureReport{Method: "fake", PauseMS: 1}, nil
 }
 func (f *fakeCapture) Finish(ctx context.Context) (snapline.Spooled, error) {
 	if err := f.vm.cloud.step(ctx, "finish", f.vm.member); err != nil {
 		return snapline.Spooled{}, err
 	}
-	return snapline.Spooled{Path: f.spool, Bytes: int64(len(f.taken)), PauseMS: 1}, os.WriteFile(f.spool, []byte(f.taken), 0o600)
+	return snapline.Spooled{Path: f.spool, Bytes: int64(len(f.taken)), PauseMS: 1, Disks: f.disks}, os.WriteFile(f.spool, []byte(f.taken), 0o600)
 }
 func (f *fakeCapture) Cancel()         { os.Remove(f.spool) }
 func (f *fakeCapture) Progress() int64 { return int64(len(f.taken)) }

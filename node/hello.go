@@ -27,14 +27,15 @@ type welcome struct {
 	Refused      string `json:"refused,omitempty"`
 }
 
-// telemetry says how far a member's data has come.
+// telemetry says how far a member's data has come, in a round or in a restore.
 type telemetry struct {
-	Group  snapline.GroupName  `json:"group"`
-	Round  snapline.Round      `json:"round"`
-	Member snapline.MemberName `json:"member"`
-	Step   string              `json:"step"`
-	Bytes  int64               `json:"bytes"`
-	Total  int64               `json:"total"`
+	Group  snapline.GroupName   `json:"group,omitempty"`
+	Round  snapline.Round       `json:"round,omitempty"`
+	Op     snapline.OperationID `json:"op,omitempty"`
+	Member snapline.MemberName  `json:"member"`
+	Step   string               `json:"step"`
+	Bytes  int64                `json:"bytes"`
+	Total  int64                `json:"total"`
 }
 
 // inspection is the coordinator's question how some members are.

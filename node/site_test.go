@@ -86,7 +86,7 @@ func (s *site) startAgent(h snapline.HostName) {
 		s.gates[h] = &fakeGates{open: map[*fakeGate]bool{}, air: s.air}
 	}
 	a, err := node.NewAgent(node.AgentConfig{Host: h, Dir: s.t.TempDir(), Bus: s.bus, Hypervisor: &fakeHypervisor{s.cloud, h}, Gates: s.gates[h],
-		OpenRepository: func(string) (snapline.Repository, error) { return s.repo, nil }})
+		OpenRepository: func(context.Context, string) (snapline.Repository, error) { return s.repo, nil }})
 	if err != nil {
 		s.t.Fatal(err)
 	}

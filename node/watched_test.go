@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/snapline/snapline"
 )
@@ -15,6 +16,14 @@ type watchedRepo struct {
 	mu      sync.Mutex
 	held    map[snapline.SnapshotID]int
 	damaged map[string]bool
+	failPut atomic.Bool // of disks
+}
+
+func (r *watchedRepo) PutDisk(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, name string, d snapline.DiskContent) (snapline.Object, error) {
+	if r.failPut.Load() {
+		return snapline.Object{}, errFull
+	}
+	return r.Repository.PutDisk(ctx, id, m, name, d)
 }
 
 func (r *watchedRepo) Put(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, in io.Reader) (snapline.Object, error) {

@@ -243,9 +243,9 @@ func (c *check) snapshots(ctx context.Context) error {
 			c.add(Problem{Snapshot: id, Blob: manifestName(id), Text: err.Error()})
 			continue
 		}
-		for _, m := range s.Members {
-			if _, err := c.r.readRoot(ctx, id, string(m.Name), m.Object); err != nil {
-				c.add(Problem{Snapshot: id, Object: string(m.Name), Text: err.Error()})
+		for name, o := range objects(s) {
+			if _, err := c.r.readRoot(ctx, id, name, o); err != nil {
+				c.add(Problem{Snapshot: id, Object: name, Text: err.Error()})
 			}
 		}
 	}

@@ -81,7 +81,10 @@ var ErrNone = errors.New("there is no repository; make one with: snapline repo i
 func readConfig(ctx context.Context, s blob.Store) (config, error) {
 	b, err := readBlob(ctx, s, configName)
 	if errors.Is(err, blob.ErrNotFound) {
-		return config{}, foreign(ctx, s)
+		if err := foreign(ctx, s); !errors.Is(err, errAppeared) {
+			return config{}, err
+		}
+		b, err = readBlob(ctx, s, configName)
 	}
 	if err != nil {
 		return config{}, err
@@ -91,6 +94,9 @@ func readConfig(ctx context.Context, s blob.Store) (config, error) {
 
 // errFound ends a listing.
 var errFound = errors.New("found")
+
+// errAppeared says that somebody else has just made the repository.
+var errAppeared = errors.New("it was made meanwhile")
 
 // foreign returns ErrNone, or that something else is there. Keys are what a
 // creation that was cut off leaves.
@@ -104,6 +110,8 @@ func foreign(ctx context.Context, s blob.Store) error {
 		return errFound
 	})
 	switch {
+	case errors.Is(err, errFound) && other == configName:
+		return errAppeared
 	case errors.Is(err, errFound) && other == "config.json":
 		return errors.New("it is a repository of format 1, which held whole streams; choose another place for the new one")
 	case errors.Is(err, errFound):

@@ -11,39 +11,15 @@ import (
 	"github.com/snapline/snapline/repository/pagemap"
 )
 
-// Extent is a piece of a disk. Offset and Length are in bytes and multiples of
-// page.Size, but that the last piece may end with the disk.
-type Extent struct {
-	Offset, Length int64
-	// Data is nil for zeros, otherwise Length bytes, good until the next extent.
-	Data []byte
-}
-
-// Disk is what PutDisk stores.
-type Disk struct {
-	Size int64 // in bytes
-	// Extents say what the disk holds, in any order; later ones win.
-	Extents iter.Seq2[Extent, error]
-	// Base, if not nil, is a committed disk of the same member whose content
-	// stands wherever no extent does; otherwise that is zero.
-	Base *DiskRef
-}
-
-// DiskRef names a stored disk.
-type DiskRef struct {
-	Snapshot snapline.SnapshotID
-	Object   snapline.Object
-}
-
 func diskObject(m snapline.MemberName, disk string) string { return string(m) + "." + disk }
 
 func checkDisk(id snapline.SnapshotID, m snapline.MemberName, disk string) error {
 	return errors.Join(checkMember(id, m), snapline.CheckName("disk", disk))
 }
 
-// PutDisk stores one disk of a member under a snapshot that does not exist yet,
-// like Put does its stream; pages are shared with all streams and disks.
-func (r *Repository) PutDisk(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, disk string, d Disk) (snapline.Object, error) {
+// PutDisk implements snapline.Repository; pages are shared with all streams and
+// disks.
+func (r *Repository) PutDisk(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, disk string, d snapline.DiskContent) (snapline.Object, error) {
 	o, err := r.putDisk(ctx, id, m, disk, d)
 	if err != nil {
 		return snapline.Object{}, fmt.Errorf("store disk %s of %s of %s: %w", disk, m, id, r.full(err))
@@ -51,7 +27,7 @@ func (r *Repository) PutDisk(ctx context.Context, id snapline.SnapshotID, m snap
 	return o, nil
 }
 
-func (r *Repository) putDisk(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, disk string, d Disk) (snapline.Object, error) {
+func (r *Repository) putDisk(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, disk string, d snapline.DiskContent) (snapline.Object, error) {
 	if err := checkDisk(id, m, disk); err != nil {
 		return snapline.Object{}, err
 	}
@@ -61,7 +37,7 @@ func (r *Repository) putDisk(ctx context.Context, id snapline.SnapshotID, m snap
 	var base *root
 	if d.Base != nil {
 		var err error
-		if base, err = r.readRoot(ctx, d.Base.Snapshot, diskObject(m, disk), d.Base.Object); err != nil {
+		if base, err = r.readRoot(ctx, d.Base.Snapshot, diskObject(m, d.Base.Name), d.Base.Object); err != nil {
 			return snapline.Object{}, fmt.Errorf("base %s: %w", d.Base.Snapshot, err)
 		}
 		if base.Kind != kindDisk {
@@ -76,7 +52,7 @@ func (r *Repository) putDisk(ctx context.Context, id snapline.SnapshotID, m snap
 }
 
 // disk hands a disk's extents to the pipeline.
-func (in *ingest) disk(d Disk, base *root) error {
+func (in *ingest) disk(d snapline.DiskContent, base *root) error {
 	n, err := in.addMap()
 	if err != nil {
 		return err
@@ -92,7 +68,7 @@ func (in *ingest) disk(d Disk, base *root) error {
 		}
 	}
 	last := make([]byte, page.Size)
-	for e, err := range d.Extents {
+	for e, err := range extentsOf(d) {
 		if err != nil {
 			return err
 		}
@@ -123,6 +99,13 @@ func (in *ingest) disk(d Disk, base *root) error {
 	return nil
 }
 
+func extentsOf(d snapline.DiskContent) iter.Seq2[snapline.Extent, error] {
+	if d.Extents == nil {
+		return func(func(snapline.Extent, error) bool) {}
+	}
+	return d.Extents
+}
+
 // basePages copies the base's map, before anything is in the pipeline.
 func (in *ingest) basePages(m *pagemap.Scratch, base *root, size int64) error {
 	err := in.r.shared().walkMap(in.ctx, base.Maps[0], func(i int64, id page.ID) error {
@@ -139,18 +122,17 @@ func (in *ingest) basePages(m *pagemap.Scratch, base *root, size int64) error {
 	return nil
 }
 
-// OpenDisk returns a disk's size and what on it is not zero: extents in order
-// of offsets, of some MiB at the most. An error comes last. Each iteration
-// reads the storage anew; ctx ends it.
-func (r *Repository) OpenDisk(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, disk string, o snapline.Object) (int64, iter.Seq2[Extent, error], error) {
+// OpenDisk implements snapline.Repository. Extents are of some MiB at the most;
+// ctx ends the iteration.
+func (r *Repository) OpenDisk(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, disk string, o snapline.Object) (iter.Seq2[snapline.Extent, error], error) {
 	what := fmt.Sprintf("read disk %s of %s of %s", disk, m, id)
 	rt, err := r.openDiskRoot(ctx, id, m, disk, o)
 	if err != nil {
-		return 0, nil, fmt.Errorf("%s: %w", what, err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	return rt.RawBytes, func(yield func(Extent, error) bool) {
+	return func(yield func(snapline.Extent, error) bool) {
 		if err := r.extents(ctx, rt, yield); err != nil {
-			yield(Extent{}, fmt.Errorf("%s: %w", what, err))
+			yield(snapline.Extent{}, fmt.Errorf("%s: %w", what, err))
 		}
 	}, nil
 }
@@ -170,8 +152,8 @@ func (r *Repository) openDiskRoot(ctx context.Context, id snapline.SnapshotID, m
 }
 
 // extents yields a disk's; nil when the consumer has had enough.
-func (r *Repository) extents(ctx context.Context, rt *root, yield func(Extent, error) bool) error {
-	s := newScan(ctx, r.shared(), rt, nil, func(w *window) ([]Extent, error) { return w.extents(rt.RawBytes) })
+func (r *Repository) extents(ctx context.Context, rt *root, yield func(snapline.Extent, error) bool) error {
+	s := newScan(ctx, r.shared(), rt, nil, func(w *window) ([]snapline.Extent, error) { return w.extents(rt.RawBytes) })
 	defer s.close()
 	for {
 		list, ok, err := s.next()
@@ -187,18 +169,18 @@ func (r *Repository) extents(ctx context.Context, rt *root, yield func(Extent, e
 }
 
 // extents returns the runs of pages that are not zero, of a disk of that size.
-func (w *window) extents(size int64) (list []Extent, err error) {
+func (w *window) extents(size int64) (list []snapline.Extent, err error) {
 	for run := range w.runs() {
 		b, err := run.plain(size)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, Extent{Offset: run.first * page.Size, Length: int64(len(b)), Data: b})
+		list = append(list, snapline.Extent{Offset: run.first * page.Size, Length: int64(len(b)), Data: b})
 	}
 	return list, nil
 }
 
-// VerifyDisk is Verify for a disk.
+// VerifyDisk implements snapline.Repository.
 func (r *Repository) VerifyDisk(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, disk string, o snapline.Object) error {
 	rt, err := r.openDiskRoot(ctx, id, m, disk, o)
 	if err == nil {

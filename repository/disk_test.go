@@ -10,8 +10,8 @@ import (
 	"github.com/snapline/snapline"
 )
 
-func extents(list ...Extent) iter.Seq2[Extent, error] {
-	return func(yield func(Extent, error) bool) {
+func extents(list ...snapline.Extent) iter.Seq2[snapline.Extent, error] {
+	return func(yield func(snapline.Extent, error) bool) {
 		for _, e := range list {
 			if !yield(e, nil) {
 				return
@@ -20,16 +20,18 @@ func extents(list ...Extent) iter.Seq2[Extent, error] {
 	}
 }
 
-func data(offset int64, b []byte) Extent { return Extent{offset, int64(len(b)), b} }
+func data(offset int64, b []byte) snapline.Extent {
+	return snapline.Extent{Offset: offset, Length: int64(len(b)), Data: b}
+}
 
 // image reads a disk into one piece.
 func image(t *testing.T, r *Repository, id snapline.SnapshotID, o snapline.Object) []byte {
 	t.Helper()
-	size, list, err := r.OpenDisk(t.Context(), id, "n1", "vda", o)
+	list, err := r.OpenDisk(t.Context(), id, "n1", "vda", o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := make([]byte, size)
+	b := make([]byte, o.RawBytes)
 	end := int64(0) // of the last extent
 	for e, err := range list {
 		if err != nil {
@@ -51,8 +53,8 @@ func TestDisk(t *testing.T) {
 	want := make([]byte, size)
 	copy(want[8<<20:], content)
 	copy(want[size-512:], bytes.Repeat([]byte("end."), 128))
-	first, err := r.PutDisk(t.Context(), "etcd-1", "n1", "vda", Disk{Size: size, Extents: extents(
-		data(0, ram(9, 1<<20)), data(8<<20, content), data(size-512, want[size-512:]), Extent{0, 1 << 20, nil})})
+	first, err := r.PutDisk(t.Context(), "etcd-1", "n1", "vda", snapline.DiskContent{Size: size, Extents: extents(
+		data(0, ram(9, 1<<20)), data(8<<20, content), data(size-512, want[size-512:]), snapline.Extent{Offset: 0, Length: 1 << 20})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,8 +66,8 @@ func TestDisk(t *testing.T) {
 	}
 	copy(want[16<<20:], content) // only what is new is said
 	clear(want[8<<20 : 9<<20])
-	second, err := r.PutDisk(t.Context(), "etcd-2", "n1", "vda", Disk{Size: size, Base: &DiskRef{"etcd-1", first},
-		Extents: extents(data(16<<20, content), Extent{8 << 20, 1 << 20, nil})})
+	second, err := r.PutDisk(t.Context(), "etcd-2", "n1", "vda", snapline.DiskContent{Size: size, Base: &snapline.DiskRef{Snapshot: "etcd-1", Name: "vda", Object: first},
+		Extents: extents(data(16<<20, content), snapline.Extent{Offset: 8 << 20, Length: 1 << 20})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,14 +89,14 @@ func TestDisk(t *testing.T) {
 	}
 }
 
-func mustOpen(t *testing.T, r *Repository, o snapline.Object) []Extent {
+func mustOpen(t *testing.T, r *Repository, o snapline.Object) []snapline.Extent {
 	t.Helper()
-	_, list, err := r.OpenDisk(t.Context(), "etcd-2", "n1", "vda", o)
+	list, err := r.OpenDisk(t.Context(), "etcd-2", "n1", "vda", o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for e := range list {
-		return []Extent{e}
+		return []snapline.Extent{e}
 	}
 	return nil
 }
@@ -103,17 +105,17 @@ func TestDiskRefuses(t *testing.T) {
 	r := create(t, nil)
 	broken := errors.New("broken")
 	page := make([]byte, 4096)
-	for name, d := range map[string]Disk{
+	for name, d := range map[string]snapline.DiskContent{
 		"negative size":   {Size: -1, Extents: extents()},
 		"too large":       {Size: 1 << 62, Extents: extents()},
 		"beyond the end":  {Size: 4096, Extents: extents(data(4096, page))},
 		"negative offset": {Size: 1 << 20, Extents: extents(data(-4096, page))},
 		"unaligned":       {Size: 1 << 20, Extents: extents(data(512, page))},
 		"part of a page":  {Size: 1 << 20, Extents: extents(data(0, page[:100]))},
-		"less data":       {Size: 1 << 20, Extents: extents(Extent{0, 8192, page})},
-		"overflow":        {Size: 1 << 20, Extents: extents(Extent{1 << 62, 1 << 62, nil})},
-		"no such base":    {Size: 1 << 20, Extents: extents(), Base: &DiskRef{"etcd-99", snapline.Object{}}},
-		"broken source":   {Size: 1 << 20, Extents: func(yield func(Extent, error) bool) { yield(Extent{}, broken) }},
+		"less data":       {Size: 1 << 20, Extents: extents(snapline.Extent{Length: 8192, Data: page})},
+		"overflow":        {Size: 1 << 20, Extents: extents(snapline.Extent{Offset: 1 << 62, Length: 1 << 62})},
+		"no such base":    {Size: 1 << 20, Extents: extents(), Base: &snapline.DiskRef{Snapshot: "etcd-99", Name: "vda"}},
+		"broken source":   {Size: 1 << 20, Extents: func(yield func(snapline.Extent, error) bool) { yield(snapline.Extent{}, broken) }},
 	} {
 		if _, err := r.PutDisk(t.Context(), "etcd-1", "n1", "vda", d); err == nil {
 			t.Errorf("%s: accepted", name)
@@ -123,11 +125,11 @@ func TestDiskRefuses(t *testing.T) {
 		t.Errorf("something is left: %v", err)
 	}
 	for _, bad := range []string{"", "..", "a/b", "vda.x"} {
-		if _, err := r.PutDisk(t.Context(), "etcd-1", "n1", bad, Disk{Extents: extents()}); err == nil {
+		if _, err := r.PutDisk(t.Context(), "etcd-1", "n1", bad, snapline.DiskContent{Extents: extents()}); err == nil {
 			t.Errorf("disk name %q: accepted", bad)
 		}
 	}
-	o, err := r.PutDisk(t.Context(), "etcd-1", "n1", "vda", Disk{Extents: extents()})
+	o, err := r.PutDisk(t.Context(), "etcd-1", "n1", "vda", snapline.DiskContent{Extents: extents()})
 	if err != nil || len(image(t, r, "etcd-1", o)) != 0 {
 		t.Errorf("an empty disk: %v", err)
 	}
@@ -137,7 +139,7 @@ func TestDiskNamesAreApart(t *testing.T) {
 	r := create(t, nil)
 	var roots []string
 	for _, d := range []string{"vda", "vdb"} {
-		if _, err := r.PutDisk(t.Context(), id, "n1", d, Disk{Size: 4096, Extents: extents(data(0, bytes.Repeat([]byte(d), 2000)[:4096]))}); err != nil {
+		if _, err := r.PutDisk(t.Context(), id, "n1", d, snapline.DiskContent{Size: 4096, Extents: extents(data(0, bytes.Repeat([]byte(d), 2000)[:4096]))}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -81,8 +81,8 @@ func TestWriteGolden(t *testing.T) {
 }
 
 // goldenDisk holds two pages that are in the RAM as well.
-func goldenDisk() Disk {
-	return Disk{Size: 1 << 20, Extents: extents(data(512<<10, append(goldenPage(0), goldenPage(1)...)))}
+func goldenDisk() snapline.DiskContent {
+	return snapline.DiskContent{Size: 1 << 20, Extents: extents(data(512<<10, append(goldenPage(0), goldenPage(1)...)))}
 }
 
 // TestGolden keeps today's blobs readable for ever, with both kinds of keys.

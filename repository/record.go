@@ -87,8 +87,37 @@ func checkRecord(s snapline.Snapshot) error {
 			return fmt.Errorf("member %s is there twice", m.Name)
 		}
 		seen = append(seen, m.Name)
-		if err := errors.Join(checkObject(m.Object), checkText(m.VM)); err != nil {
+		if err := errors.Join(checkObject(m.Object), checkText(m.VM), checkDisks(m.Disks)); err != nil {
 			return fmt.Errorf("member %s: %w", m.Name, err)
+		}
+	}
+	return nil
+}
+
+// checkDisks reports what cannot be a member's disks.
+func checkDisks(disks []snapline.DiskSnapshot) error {
+	var seen []string
+	check := func(name string, info snapline.DiskInfo, o snapline.Object) error {
+		if slices.Contains(seen, name) {
+			return fmt.Errorf("disk %s is there twice", name)
+		}
+		seen = append(seen, name)
+		if !utf8.ValidString(info.Path) || !utf8.ValidString(info.ID) {
+			return fmt.Errorf("disk %q at %q is not UTF-8; start the machine without it", info.ID, info.Path)
+		}
+		if info.Size != o.RawBytes {
+			return fmt.Errorf("disk %s has %d bytes, %d are stored", name, info.Size, o.RawBytes)
+		}
+		return errors.Join(snapline.CheckName("disk", name), checkObject(o))
+	}
+	for _, d := range disks {
+		if err := check(d.Name, d.DiskInfo, d.Object); err != nil {
+			return err
+		}
+		if b := d.Backing; b != nil {
+			if err := check(b.Name, b.DiskInfo, b.Object); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

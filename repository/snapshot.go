@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -66,14 +67,33 @@ func (r *Repository) absent(ctx context.Context, id snapline.SnapshotID) error {
 	return err
 }
 
-// complete reports which member's root is not there as the record has it.
+// complete reports which root is not there as the record has it.
 func (r *Repository) complete(ctx context.Context, s snapline.Snapshot) error {
-	for _, m := range s.Members {
-		if _, err := r.readRoot(ctx, s.ID, string(m.Name), m.Object); err != nil {
-			return fmt.Errorf("data of %s: %w", m.Name, err)
+	for name, o := range objects(s) {
+		if _, err := r.readRoot(ctx, s.ID, name, o); err != nil {
+			return fmt.Errorf("data of %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// objects yields what a snapshot consists of: members, and MEMBER.DISK.
+func objects(s snapline.Snapshot) iter.Seq2[string, snapline.Object] {
+	return func(yield func(string, snapline.Object) bool) {
+		for _, m := range s.Members {
+			if !yield(string(m.Name), m.Object) {
+				return
+			}
+			for _, d := range m.Disks {
+				if !yield(diskObject(m.Name, d.Name), d.Object) {
+					return
+				}
+				if b := d.Backing; b != nil && !yield(diskObject(m.Name, b.Name), b.Object) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Snapshot implements snapline.Repository.

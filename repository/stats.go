@@ -62,8 +62,8 @@ func (r *Repository) Stats(ctx context.Context) (Stats, error) {
 	list, err := r.List(ctx)
 	for _, snap := range list {
 		s.Snapshots++
-		for _, m := range snap.Members {
-			s.RawBytes += m.Object.RawBytes
+		for _, o := range objects(snap) {
+			s.RawBytes += o.RawBytes
 		}
 	}
 	if errors.Is(err, snapline.ErrDamaged) {

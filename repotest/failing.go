@@ -3,6 +3,7 @@ package repotest
 import (
 	"context"
 	"io"
+	"iter"
 
 	"github.com/snapline/snapline"
 )
@@ -15,9 +16,9 @@ type Op string
 // The operations that can fail.
 const (
 	OpFree     Op = "free"
-	OpPut      Op = "put"
-	OpOpen     Op = "open"
-	OpVerify   Op = "verify"
+	OpPut      Op = "put"    // a stream or a disk
+	OpOpen     Op = "open"   // a stream or a disk
+	OpVerify   Op = "verify" // a stream or a disk
 	OpCommit   Op = "commit"
 	OpSnapshot Op = "snapshot"
 	OpList     Op = "list"
@@ -63,6 +64,30 @@ func (f Failing) Verify(ctx context.Context, id snapline.SnapshotID, m snapline.
 		return err
 	}
 	return f.Repository.Verify(ctx, id, m, o)
+}
+
+// PutDisk implements snapline.Repository.
+func (f Failing) PutDisk(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, name string, d snapline.DiskContent) (snapline.Object, error) {
+	if err := f.Fail(OpPut, id); err != nil {
+		return snapline.Object{}, err
+	}
+	return f.Repository.PutDisk(ctx, id, m, name, d)
+}
+
+// OpenDisk implements snapline.Repository.
+func (f Failing) OpenDisk(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, name string, o snapline.Object) (iter.Seq2[snapline.Extent, error], error) {
+	if err := f.Fail(OpOpen, id); err != nil {
+		return nil, err
+	}
+	return f.Repository.OpenDisk(ctx, id, m, name, o)
+}
+
+// VerifyDisk implements snapline.Repository.
+func (f Failing) VerifyDisk(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, name string, o snapline.Object) error {
+	if err := f.Fail(OpVerify, id); err != nil {
+		return err
+	}
+	return f.Repository.VerifyDisk(ctx, id, m, name, o)
 }
 
 // Commit implements snapline.Repository.

@@ -26,15 +26,15 @@ type Memory struct {
 	id string
 
 	mu      sync.Mutex
-	data    map[snapline.SnapshotID]map[snapline.MemberName][]byte
-	records map[snapline.SnapshotID][]byte // JSON, so that nothing is shared
+	data    map[snapline.SnapshotID]map[string][]byte // by member, or MEMBER.DISK
+	records map[snapline.SnapshotID][]byte            // JSON, so that nothing is shared
 }
 
 // NewMemory returns an empty repository with an id of its own.
 func NewMemory() *Memory {
 	return &Memory{
 		id:      rand.Text(),
-		data:    map[snapline.SnapshotID]map[snapline.MemberName][]byte{},
+		data:    map[snapline.SnapshotID]map[string][]byte{},
 		records: map[snapline.SnapshotID][]byte{},
 	}
 }
@@ -55,21 +55,27 @@ func (r *Memory) Put(ctx context.Context, id snapline.SnapshotID, m snapline.Mem
 	if err != nil {
 		return none, fmt.Errorf("store %s of %s: %w", m, id, err)
 	}
+	return r.put(id, string(m), b)
+}
+
+// put keeps b as an object of a snapshot.
+func (r *Memory) put(id snapline.SnapshotID, m string, b []byte) (snapline.Object, error) {
+	var none snapline.Object
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, ok := r.records[id]; ok {
 		return none, fmt.Errorf("store %s of %s: %w", m, id, snapline.ErrExists)
 	}
 	if r.data[id] == nil {
-		r.data[id] = map[snapline.MemberName][]byte{}
+		r.data[id] = map[string][]byte{}
 	}
 	r.data[id][m] = b
-	return object(b), nil
+	return describe(b), nil
 }
 
 // Open implements snapline.Repository. It finds damage at once.
 func (r *Memory) Open(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, o snapline.Object) (io.ReadCloser, error) {
-	b, err := r.verified(ctx, id, m, o)
+	b, err := r.verified(ctx, id, m, string(m), o)
 	if err != nil {
 		return nil, err
 	}
@@ -78,19 +84,19 @@ func (r *Memory) Open(ctx context.Context, id snapline.SnapshotID, m snapline.Me
 
 // Verify implements snapline.Repository.
 func (r *Memory) Verify(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, o snapline.Object) error {
-	_, err := r.verified(ctx, id, m, o)
+	_, err := r.verified(ctx, id, m, string(m), o)
 	return err
 }
 
-func (r *Memory) verified(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, o snapline.Object) ([]byte, error) {
+func (r *Memory) verified(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, object string, o snapline.Object) ([]byte, error) {
 	if err := check(ctx, id, m); err != nil {
 		return nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	b, ok := r.data[id][m]
-	if !ok || object(b) != o {
-		return nil, fmt.Errorf("read %s of %s: %w", m, id, snapline.ErrDamaged)
+	b, ok := r.data[id][object]
+	if !ok || describe(b) != o {
+		return nil, fmt.Errorf("read %s of %s: %w", object, id, snapline.ErrDamaged)
 	}
 	return bytes.Clone(b), nil
 }
@@ -123,7 +129,17 @@ func (r *Memory) complete(s snapline.Snapshot) error {
 		return fmt.Errorf("format %d, group %q, %d members", s.Format, s.Group.Name, len(s.Members))
 	}
 	for i, m := range s.Members {
-		b, ok := r.data[s.ID][m.Name]
+		b, ok := r.data[s.ID][string(m.Name)]
+		for _, d := range m.Disks {
+			if disk, ok := r.data[s.ID][diskObject(m.Name, d.Name)]; !ok || describe(disk) != d.Object {
+				return fmt.Errorf("disk %s of %s: %w", d.Name, m.Name, snapline.ErrDamaged)
+			}
+			if back := d.Backing; back != nil {
+				if disk, ok := r.data[s.ID][diskObject(m.Name, back.Name)]; !ok || describe(disk) != back.Object {
+					return fmt.Errorf("disk %s of %s: %w", back.Name, m.Name, snapline.ErrDamaged)
+				}
+			}
+		}
 		switch {
 		case s.Member(m.Name) != &s.Members[i]:
 			return fmt.Errorf("member %s is there twice", m.Name)
@@ -201,7 +217,7 @@ func (r *Memory) Delete(ctx context.Context, id snapline.SnapshotID) error {
 func (r *Memory) Damage(id snapline.SnapshotID, m snapline.MemberName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	b := r.data[id][m]
+	b := r.data[id][string(m)]
 	b[len(b)/2] ^= 1
 }
 
@@ -212,7 +228,7 @@ func (r *Memory) DamageRecord(id snapline.SnapshotID) {
 	r.records[id] = r.records[id][:len(r.records[id])/2]
 }
 
-func object(b []byte) snapline.Object {
+func describe(b []byte) snapline.Object {
 	sum := sha256.Sum256(b)
 	return snapline.Object{Digest: hex.EncodeToString(sum[:]), RawBytes: int64(len(b)), StoredBytes: int64(len(b))}
 }
