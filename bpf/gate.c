@@ -25,6 +25,7 @@ const volatile u8 post = 0x2b;
 struct rules {
 	u64 mark_until;
 	u64 shield_until;
+	u64 record_until;
 };
 
 struct counters {
@@ -34,6 +35,8 @@ struct counters {
 	u64 withheld;
 	u64 leaked;
 	u64 non_ip;
+	u64 lost;        // packets that could not be recorded
+	u64 lost_frames; // in transit, likewise
 };
 
 struct probe {
@@ -71,6 +74,55 @@ struct {
 	map_uint(max_entries, 4096);
 } notices SEC(".maps");
 
+// record is what a gate remembers of a packet, see record.go.
+struct record {
+	u64 at;
+	u64 digest;
+	u8 source[16]; // IPv4: in the first four bytes
+	u8 destination[16];
+	u32 sequence;
+	u32 acknowledgement;
+	u32 timestamp;
+	u32 length;
+	u16 source_port;
+	u16 destination_port;
+	u16 id;
+	u16 fragment;
+	u16 window;
+	u8 protocol;
+	u8 flags;
+	u8 version; // of IP
+	u8 bits;
+	u8 unused[2];
+};
+
+// bits of a record
+enum { INBOUND = 1, DISCARDED = 2, MARKED = 4 };
+
+struct {
+	map_uint(type, BPF_MAP_TYPE_RINGBUF);
+	map_uint(max_entries, 4 << 20);
+} records SEC(".maps");
+
+// frame_head stands before a recorded frame.
+struct frame_head {
+	u64 at;
+	u64 length; // of the frame, of which FRAME_MAX bytes at the most follow
+};
+
+// A perf event has 16 bits for its size.
+enum { FRAME_MAX = 65000 };
+
+// frames are the packets that were in transit across the cut: unmarked ones that
+// reach a VM which has made its cut. Perf events, because they copy a packet
+// of any size out of its fragments.
+struct {
+	map_uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+	map_uint(max_entries, 0);
+	map_type(key, u32);
+	map_type(value, u32);
+} frames SEC(".maps");
+
 enum carries { ARP, IPV4, IPV6, OTHER };
 
 enum {
@@ -84,11 +136,19 @@ enum {
 	ETHERTYPE_IPV6 = 0x86dd,
 	ETHERTYPE_STAG = 0x88a8,
 
+	PROTO_TCP = 6,
+	PROTO_UDP = 17,
+	PROTO_FRAGMENT = 44,
 	PROTO_ICMPV6 = 58,
 	PROTO_EXPERIMENT = 253, // RFC 3692: for experimentation and testing
 
 	IPV4_LEN = 20,
 	IPV6_LEN = 40,
+	TCP_LEN = 20,
+	TCP_WITH_TIMESTAMP = 40, // as far as a timestamp is looked for
+	UDP_LEN = 8,
+
+	DIGESTED = 128,
 };
 
 // packet is what the gate needs of an IP header.
@@ -289,24 +349,155 @@ static always_inline void notify(void)
 struct switches {
 	u8 mark;
 	u8 shield;
+	u8 record;
+	u64 now; // 0 when nothing depends on it
 };
 
 // read_switches compares the rules' deadlines with the kernel's clock. Reading
-// that costs more than all the rest, so it is done for no packet whose fate does
-// not depend on it.
+// that costs more than all the rest, so it is not done while all rules are off.
 static always_inline struct switches read_switches(const struct rules *r)
 {
 	u64 mark_until = *(const volatile u64 *)&r->mark_until;
 	u64 shield_until = *(const volatile u64 *)&r->shield_until;
+	u64 record_until = *(const volatile u64 *)&r->record_until;
 	struct switches s = {};
-	u64 now;
 
-	if (mark_until | shield_until) {
-		now = ktime_get_boot_ns();
-		s.mark = now < mark_until;
-		s.shield = now < shield_until;
+	if (mark_until | shield_until | record_until) {
+		s.now = ktime_get_boot_ns();
+		s.mark = s.now < mark_until;
+		s.shield = s.now < shield_until;
+		s.record = s.now < record_until;
 	}
 	return s;
+}
+
+static always_inline u32 long_word(const u8 *p)
+{
+	return (u32)word(p) << 16 | word(p + 2);
+}
+
+// digest mixes the first bytes of a payload, eight at a time (a multiplication
+// by 2^64 divided by the golden ratio; Knuth, The Art of Computer Programming,
+// section 6.4).
+static always_inline u64 digest(struct __sk_buff *skb, u32 at, u32 len)
+{
+	u64 words[DIGESTED / 8] = {};
+	u64 sum = len;
+
+	if (len > DIGESTED)
+		len = DIGESTED;
+	if (len == 0)
+		return 0;
+	// This changes nothing but what the verifier can see.
+	asm volatile("" : "+r"(len));
+	len = ((len - 1) & (DIGESTED - 1)) + 1;
+	if (skb_load_bytes(skb, at, words, len))
+		return 0;
+#pragma unroll
+	for (int i = 0; i < DIGESTED / 8; i++) {
+		sum = (sum ^ words[i]) * 0x9e3779b97f4a7c15ULL;
+		sum ^= sum >> 32;
+	}
+	return sum;
+}
+
+// describe_tcp returns the header's length.
+static always_inline u32 describe_tcp(struct __sk_buff *skb, u32 at, struct record *e)
+{
+	u8 h[TCP_WITH_TIMESTAMP] = {};
+	u32 len;
+
+	if (skb_load_bytes(skb, at, h, TCP_LEN))
+		return 0;
+	e->source_port = word(h);
+	e->destination_port = word(h + 2);
+	e->sequence = long_word(h + 4);
+	e->acknowledgement = long_word(h + 8);
+	e->flags = h[13];
+	e->window = word(h + 14);
+	len = (h[12] >> 4) * 4;
+	if (len < TCP_LEN)
+		return 0;
+	// RFC 7323, appendix A: NOP, NOP, timestamps; in a SYN most stacks send MSS and
+	// SACK-permitted before it. Elsewhere a timestamp is not found, and not missed.
+	if (len >= 32 && !skb_load_bytes(skb, at + TCP_LEN, h + TCP_LEN, 12)) {
+		if (h[20] == 1 && h[21] == 1 && h[22] == 8 && h[23] == 10)
+			e->timestamp = long_word(h + 24);
+		else if (h[26] == 8 && h[27] == 10)
+			e->timestamp = long_word(h + 28);
+	}
+	return len;
+}
+
+static always_inline void describe(struct __sk_buff *skb, enum carries kind, const struct packet *p, struct record *e)
+{
+	u8 h[IPV6_LEN] = {};
+	u32 at, total, header = 0;
+
+	if (kind == IPV4) {
+		if (skb_load_bytes(skb, p->at, h, IPV4_LEN))
+			return;
+		e->version = 4;
+		__builtin_memcpy(e->source, h + 12, 4);
+		__builtin_memcpy(e->destination, h + 16, 4);
+		e->id = word(h + 4);
+		e->fragment = p->fragment;
+		at = (h[0] & 0xf) * 4;
+		total = word(h + 2);
+	} else {
+		if (skb_load_bytes(skb, p->at, h, IPV6_LEN))
+			return;
+		e->version = 6;
+		__builtin_memcpy(e->source, h + 8, 16);
+		__builtin_memcpy(e->destination, h + 24, 16);
+		at = IPV6_LEN;
+		total = word(h + 4) + IPV6_LEN;
+	}
+	e->protocol = p->protocol;
+	// Zero: larger than the field can say, which only offloading makes.
+	if (total < at || p->at + total > skb->len)
+		total = skb->len - p->at;
+	if (kind == IPV4 && e->fragment & 0x1fff)
+		; // no transport header
+	else if (p->protocol == PROTO_TCP)
+		header = describe_tcp(skb, p->at + at, e);
+	else if (p->protocol == PROTO_UDP && !skb_load_bytes(skb, p->at + at, h, 4)) {
+		e->source_port = word(h);
+		e->destination_port = word(h + 2);
+		header = UDP_LEN;
+	}
+	at += header;
+	if (total <= at)
+		return;
+	e->length = total - at;
+	e->digest = digest(skb, p->at + at, e->length);
+}
+
+// remember records a packet of the window.
+static always_inline void remember(struct __sk_buff *skb, const struct switches *on, enum carries kind,
+				   const struct packet *p, u8 bits, struct counters *c)
+{
+	struct record *e = ringbuf_reserve(&records, sizeof(*e), 0);
+
+	if (!e) {
+		c->lost++;
+		return;
+	}
+	__builtin_memset(e, 0, sizeof(*e));
+	e->at = on->now;
+	e->bits = bits;
+	describe(skb, kind, p, e);
+	ringbuf_submit(e, 0);
+}
+
+// keep records a whole frame that was in transit.
+static always_inline void keep(struct __sk_buff *skb, const struct switches *on, struct counters *c)
+{
+	struct frame_head head = { on->now, skb->len };
+	u64 len = skb->len < FRAME_MAX ? skb->len : FRAME_MAX;
+
+	if (perf_event_output(skb, &frames, len << 32 | BPF_F_CURRENT_CPU, &head, sizeof(head)))
+		c->lost_frames++;
 }
 
 static always_inline int pass(u64 *counter)
@@ -330,23 +521,27 @@ int from_vm(struct __sk_buff *skb)
 	struct switches on;
 	struct packet p;
 	enum carries kind;
+	u8 bits = 0;
 
 	if (!r || !c)
 		return TC_ACT_SHOT; // never: both maps have one entry
 	on = read_switches(r);
-	if (!on.mark && !on.shield)
+	if (!on.mark && !on.shield && !on.record)
 		return pass(&c->out);
 	kind = parse(skb, &p);
 	if (kind == ARP)
 		return pass(&c->out);
 	if (kind == OTHER)
-		return drop(&c->non_ip);
+		return on.mark || on.shield ? drop(&c->non_ip) : pass(&c->out);
 	if (on.mark) {
 		// No memory to make the header writable: losing a packet is safe.
 		if (kind == IPV4 ? mark_ipv4(skb, &p) : mark_ipv6(skb, &p))
 			return TC_ACT_SHOT;
 		c->marked++;
+		bits = MARKED;
 	}
+	if (on.record)
+		remember(skb, &on, kind, &p, bits, c);
 	return pass(&c->out);
 }
 
@@ -365,19 +560,27 @@ int to_vm(struct __sk_buff *skb)
 	kind = parse(skb, &p);
 	if (kind == ARP)
 		return pass(&c->in);
-	if (kind != OTHER) {
-		if (take_probe(skb, kind, &p))
-			return TC_ACT_SHOT;
-		if (codepoint(kind, &p) != post || discovers_neighbours(skb, kind, &p))
-			return pass(&c->in);
-	}
+	if (kind != OTHER && take_probe(skb, kind, &p))
+		return TC_ACT_SHOT;
 	on = read_switches(r);
 	if (kind == OTHER)
 		return on.mark || on.shield ? drop(&c->non_ip) : pass(&c->in);
+	if (codepoint(kind, &p) != post || discovers_neighbours(skb, kind, &p)) {
+		if (on.record) {
+			remember(skb, &on, kind, &p, INBOUND, c);
+			if (on.mark)
+				keep(skb, &on, c);
+		}
+		return pass(&c->in);
+	}
 	if (on.shield) {
+		if (on.record)
+			remember(skb, &on, kind, &p, INBOUND | MARKED | DISCARDED, c);
 		notify();
 		return drop(&c->withheld);
 	}
+	if (on.record)
+		remember(skb, &on, kind, &p, INBOUND | MARKED, c);
 	c->leaked++;
 	return pass(&c->in);
 }

@@ -27,6 +27,10 @@ type Gate struct {
 	objs    *gateObjects
 	ties    []attachment
 	notices *ringbuf.Reader
+
+	rulesMu  sync.Mutex // guards the fields below, and their way into the kernel
+	rules    gateRules
+	recorder *recorder // nil until Record
 }
 
 var _ snapline.Gate = (*Gate)(nil)
@@ -58,9 +62,14 @@ func (g *Gate) Set(r snapline.GateRules) error {
 	if g.closed {
 		return fmt.Errorf("set gate rules: %w", os.ErrClosed)
 	}
-	if err := g.objs.Rules.Put(uint32(0), encode(r)); err != nil {
+	g.rulesMu.Lock()
+	defer g.rulesMu.Unlock()
+	rules := encode(r)
+	rules.RecordUntil = g.rules.RecordUntil
+	if err := g.objs.Rules.Put(uint32(0), rules); err != nil {
 		return fmt.Errorf("set gate rules: %w", err)
 	}
+	g.rules = rules
 	return nil
 }
 
@@ -90,6 +99,10 @@ func (g *Gate) Close() error {
 	errs := []error{detachAll(g.ties)} // first: from here on packets pass untouched
 	close(g.done)
 	errs = append(errs, g.notices.Close())
+	if g.recorder != nil {
+		errs = append(errs, g.recorder.close())
+		g.recorder.readers.Wait()
+	}
 	g.waiter.Wait()
 	errs = append(errs, g.objs.Close())
 	if err := errors.Join(errs...); err != nil {

@@ -14,13 +14,15 @@ import (
 )
 
 type gateCounters struct {
-	_        structs.HostLayout
-	Out      uint64
-	In       uint64
-	Marked   uint64
-	Withheld uint64
-	Leaked   uint64
-	NonIp    uint64
+	_          structs.HostLayout
+	Out        uint64
+	In         uint64
+	Marked     uint64
+	Withheld   uint64
+	Leaked     uint64
+	NonIp      uint64
+	Lost       uint64
+	LostFrames uint64
 }
 
 type gateProbe struct {
@@ -34,6 +36,7 @@ type gateRules struct {
 	_           structs.HostLayout
 	MarkUntil   uint64
 	ShieldUntil uint64
+	RecordUntil uint64
 }
 
 // Names of all BPF objects in the ELF.
@@ -41,8 +44,10 @@ type gateRules struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	gateMapCounters = "counters"
+	gateMapFrames   = "frames"
 	gateMapNotices  = "notices"
 	gateMapProbes   = "probes"
+	gateMapRecords  = "records"
 	gateMapRules    = "rules"
 	gateProgFromVm  = "from_vm"
 	gateProgToVm    = "to_vm"
@@ -100,8 +105,10 @@ type gateProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type gateMapSpecs struct {
 	Counters *ebpf.MapSpec `ebpf:"counters"`
+	Frames   *ebpf.MapSpec `ebpf:"frames"`
 	Notices  *ebpf.MapSpec `ebpf:"notices"`
 	Probes   *ebpf.MapSpec `ebpf:"probes"`
+	Records  *ebpf.MapSpec `ebpf:"records"`
 	Rules    *ebpf.MapSpec `ebpf:"rules"`
 }
 
@@ -133,16 +140,20 @@ func (o *gateObjects) Close() error {
 // It can be passed to loadGateObjects or ebpf.CollectionSpec.LoadAndAssign.
 type gateMaps struct {
 	Counters *ebpf.Map `ebpf:"counters"`
+	Frames   *ebpf.Map `ebpf:"frames"`
 	Notices  *ebpf.Map `ebpf:"notices"`
 	Probes   *ebpf.Map `ebpf:"probes"`
+	Records  *ebpf.Map `ebpf:"records"`
 	Rules    *ebpf.Map `ebpf:"rules"`
 }
 
 func (m *gateMaps) Close() error {
 	return _GateClose(
 		m.Counters,
+		m.Frames,
 		m.Notices,
 		m.Probes,
+		m.Records,
 		m.Rules,
 	)
 }

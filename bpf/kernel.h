@@ -17,6 +17,7 @@ typedef unsigned long long u64;
 #define map_type(name, value) typeof(value) *name
 
 #define BPF_MAP_TYPE_ARRAY 2
+#define BPF_MAP_TYPE_PERF_EVENT_ARRAY 4
 #define BPF_MAP_TYPE_PERCPU_ARRAY 6
 #define BPF_MAP_TYPE_LRU_HASH 9
 #define BPF_MAP_TYPE_RINGBUF 27
@@ -25,6 +26,7 @@ typedef unsigned long long u64;
 #define BPF_NOEXIST 1
 #define BPF_F_RECOMPUTE_CSUM 1
 #define BPF_RB_AVAIL_DATA 0
+#define BPF_F_CURRENT_CPU 0xffffffffULL
 
 #define TC_ACT_UNSPEC (-1) // the same number as TCX_NEXT
 #define TC_ACT_SHOT 2      // the same number as TCX_DROP
@@ -40,8 +42,11 @@ struct __sk_buff {
 static void *(*const map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*const map_update_elem)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
 static long (*const skb_store_bytes)(struct __sk_buff *skb, u32 offset, const void *from, u32 len, u64 flags) = (void *)9;
+static long (*const perf_event_output)(void *ctx, void *map, u64 flags, void *data, u64 size) = (void *)25;
 static long (*const skb_load_bytes)(const struct __sk_buff *skb, u32 offset, void *to, u32 len) = (void *)26;
 static long (*const skb_pull_data)(struct __sk_buff *skb, u32 len) = (void *)39;
 static u64 (*const ktime_get_boot_ns)(void) = (void *)125;
 static long (*const ringbuf_output)(void *ringbuf, void *data, u64 size, u64 flags) = (void *)130;
+static void *(*const ringbuf_reserve)(void *ringbuf, u64 size, u64 flags) = (void *)131;
+static void (*const ringbuf_submit)(void *data, u64 flags) = (void *)132;
 static u64 (*const ringbuf_query)(void *ringbuf, u64 flags) = (void *)134;

@@ -69,6 +69,9 @@ func (d *demo) play(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	list, err := d.verify(wait, clients, etcd.Claim{Before: before, Journal: journal, Began: began})
+	if err == nil {
+		err = d.fsck(ctx, id, &list)
+	}
 	d.report.Checks = list
 	fmt.Fprintln(os.Stderr, list)
 	if err == nil && !list.OK() {
@@ -156,6 +159,31 @@ func (d *demo) verify(ctx context.Context, clients []*etcd.Client, claim etcd.Cl
 			return list, err
 		}
 	}
+}
+
+// fsck exports each member's disk from the snapshot and checks the file system.
+func (d *demo) fsck(ctx context.Context, id snapline.SnapshotID, list *checkList) error {
+	dir, err := os.MkdirTemp("", "snapline-demo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	at, key := d.lab.Repository()
+	for _, m := range d.report.Snapshot.Members {
+		for _, disk := range m.Disks {
+			raw := filepath.Join(dir, string(m.Name)+"-"+disk.ID+".raw")
+			if err := d.command(ctx, nil, "export", string(id), "--member", string(m.Name), "--disk", disk.ID, "-o", raw, "--repo", at, "--key-file", key).Run(); err != nil {
+				return fmt.Errorf("snapline export: %w", err)
+			}
+			err := lab.Fsck(ctx, raw)
+			detail := fmt.Sprintf("disk %s of %s, as it was at the cut, %d MiB stored", disk.ID, m.Name, disk.Object.StoredBytes>>20)
+			if err != nil {
+				detail = err.Error()
+			}
+			list.Add("fsck", err == nil, "%s", detail)
+		}
+	}
+	return nil
 }
 
 // command runs snapline as a user would, who reads its progress on stderr.

@@ -11,7 +11,7 @@ import (
 // A bank that is snapshotted while money moves, killed, and restored on other
 // hosts has as much money as before, and all of its connections.
 func TestBank(t *testing.T) {
-	s := newSite(t, lab.Options{Workload: lab.Bank, MemMB: 192})
+	s := newSite(t, lab.Options{Workload: lab.Bank, MemMB: 192, DiskMB: 64})
 	s.apply(t)
 	clients := s.BankClients()
 	calm := 10 * time.Second

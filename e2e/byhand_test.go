@@ -161,8 +161,9 @@ func (h *hand) restartWithBridge(t *testing.T, host, mapping string) {
 		t.Fatal(err)
 	}
 	defer log.Close()
+	_, key := h.Lab.Repository()
 	cmd := exec.Command(snaplineProgram(), "agent", "--name", host, "--join", net.JoinHostPort(topology.SwitchAddress, "4222"),
-		"--data", filepath.Join(h.Dir, host), "--bridge", mapping)
+		"--data", filepath.Join(h.Dir, host), "--key-file", key, "--bridge", mapping)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := h.Place(host).Start(cmd); err != nil {
 		t.Fatal(err)

@@ -39,12 +39,12 @@ func (f *faults) coordinatorKilled(t *testing.T) {
 	}
 }
 
-// forgotten waits until nothing of a snapshot that was never committed is in
-// the repository's directory.
+// forgotten waits until the repository has neither record nor roots of a
+// snapshot that was never committed: pages that nothing refers to are prune's.
 func (f *faults) forgotten(t *testing.T, id snapline.SnapshotID) {
 	t.Helper()
 	await(t, 5*time.Second, "nothing is left of "+string(id), func(context.Context) error {
-		for _, path := range []string{f.dataDir(id), f.recordFile(id)} {
+		for _, path := range []string{f.rootsDir(id), f.recordFile(id)} {
 			if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("%s is there (%v)", path, err)
 			}
@@ -53,14 +53,40 @@ func (f *faults) forgotten(t *testing.T, id snapline.SnapshotID) {
 	})
 }
 
-// Where the repository keeps things, docs of package repo.
+// Where the repository keeps things, docs/FORMAT.md.
 func (s *site) repository() string { return filepath.Join(s.Dir, "repo") }
-func (s *site) dataDir(id snapline.SnapshotID) string {
-	return filepath.Join(s.repository(), "data", string(id))
+func (s *site) rootsDir(id snapline.SnapshotID) string {
+	return filepath.Join(s.repository(), "roots", string(id))
 }
-func (s *site) dataFile(id snapline.SnapshotID, member string) string {
-	return filepath.Join(s.dataDir(id), member+".zst")
+func (s *site) rootFile(id snapline.SnapshotID, object string) string {
+	return filepath.Join(s.rootsDir(id), object)
 }
 func (s *site) recordFile(id snapline.SnapshotID) string {
-	return filepath.Join(s.repository(), "snapshots", string(id)+".json")
+	return filepath.Join(s.repository(), "snapshots", string(id))
+}
+
+// packFile is the largest of the packs that the first snapshot has made, which
+// it needs to the last byte.
+func (f *faults) packFile(t *testing.T) string {
+	t.Helper()
+	largest, size := "", int64(0)
+	for _, path := range f.packs {
+		if st, err := os.Stat(path); err == nil && st.Size() > size {
+			largest, size = path, st.Size()
+		}
+	}
+	if largest == "" {
+		t.Fatalf("there is none of the packs %v", f.packs)
+	}
+	return largest
+}
+
+// listPacks lists the repository's packs.
+func (s *site) listPacks(t *testing.T) []string {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(s.repository(), "packs", "*", "*"))
+	if err != nil || len(all) == 0 {
+		t.Fatalf("packs: %v, %v", all, err)
+	}
+	return all
 }

@@ -8,7 +8,7 @@ import (
 // damaged: a snapshot whose files are not what was written is not restored, and
 // nobody is stopped for it.
 func (f *faults) damaged(t *testing.T) {
-	data, record := f.dataFile(f.good, "n3"), f.recordFile(f.good)
+	pack, root, disk, record := f.packFile(t), f.rootFile(f.good, "n3"), f.rootFile(f.good, "n3.disk0"), f.recordFile(f.good)
 	truncate := func(b []byte) []byte { return b[:len(b)-1] }
 	flip := func(b []byte) []byte { b[len(b)/2] ^= 1; return b }
 	for _, c := range []struct {
@@ -16,10 +16,13 @@ func (f *faults) damaged(t *testing.T) {
 		path  string
 		spoil func([]byte) []byte
 	}{
-		{"data truncated", data, truncate},
-		{"data flipped", data, flip},
-		{"data empty", data, func([]byte) []byte { return nil }},
-		{"data missing", data, nil},
+		{"pack truncated", pack, truncate},
+		{"pack flipped", pack, flip},
+		{"pack empty", pack, func([]byte) []byte { return nil }},
+		{"pack missing", pack, nil},
+		{"root flipped", root, flip},
+		{"disk flipped", disk, flip},
+		{"disk missing", disk, nil},
 		{"record truncated", record, truncate},
 		{"record flipped", record, flip},
 		{"record empty", record, func([]byte) []byte { return nil }},

@@ -29,17 +29,19 @@ type faults struct {
 	*site
 	bank []*bank.Client
 	// good is a snapshot that was taken before anything went wrong.
-	good snapline.SnapshotID
+	good  snapline.SnapshotID
+	packs []string // its
 }
 
 // TestFaults lets agents, the coordinator, QEMU and the disk fail in the middle
 // of rounds. The members move money meanwhile: whatever happens, they must go
 // on, and their books must be right at the end.
 func TestFaults(t *testing.T) {
-	f := &faults{site: newSite(t, lab.Options{Workload: lab.Bank, MemMB: 192})}
+	f := &faults{site: newSite(t, lab.Options{Workload: lab.Bank, MemMB: 192, DiskMB: 64})}
 	f.bank = f.BankClients()
 	f.apply(t)
 	f.good = f.take(t).ID
+	f.packs = f.listPacks(t)
 	for _, sub := range []struct {
 		name string
 		run  func(*testing.T)

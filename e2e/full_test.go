@@ -33,6 +33,8 @@ func (f *faults) onSmallDisk(t *testing.T, size string) {
 			t.Error(err)
 		}
 	})
+	at, key := f.Lab.Repository()
+	f.mustRun(t, nil, "repo", "init", "--repo", at, "--key-file", key)
 	if err := f.StartCoordinator(t.Context()); err != nil {
 		t.Fatal(err)
 	}

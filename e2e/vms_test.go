@@ -93,18 +93,28 @@ func (s *site) tidy(t *testing.T) {
 			switch name := filepath.Base(p.Args[0]); {
 			case strings.HasPrefix(name, "qemu-system-"):
 				machines[p.Namespace]++
+			case name == "versitygw": // the lab's own
 			case len(p.Args) < 2 || !slices.Contains([]string{"agent", "coordinator"}, p.Args[1]):
 				return fmt.Errorf("process %d on %s: %v", p.PID, p.Namespace, p.Args)
 			}
 		}
 		for _, h := range s.hostNames() {
 			ns := s.Place(h)
+			if left, err := filepath.Glob(filepath.Join(s.Dir, "disks", h, "*")); err != nil || slices.ContainsFunc(left, notDisk) {
+				return fmt.Errorf("beside the disks of %s: %v, %v", h, left, err)
+			}
 			if n, err := taps(ns); err != nil || n != machines[ns] {
 				return fmt.Errorf("%d taps for %d virtual machines on %s: %v", n, machines[ns], h, err)
 			}
 		}
 		return nil
 	})
+}
+
+// notDisk reports whether a file in a host's folder of disks is anything else:
+// an overlay, a disk that was kept aside.
+func notDisk(path string) bool {
+	return filepath.Ext(path) != ".qcow2" || strings.HasPrefix(filepath.Base(path), ".") || strings.Contains(filepath.Base(path), "snapline")
 }
 
 // taps counts a namespace's taps that are in use. One that a script made, and

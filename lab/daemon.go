@@ -70,8 +70,8 @@ func (i identity) kill(ctx context.Context) error {
 }
 
 // detach starts a command that outlives this process: in a session of its own,
-// in a namespace, with its output in a file.
-func detach(ns topology.Namespace, log, name string, args ...string) (identity, error) {
+// in a namespace, with its output in a file and env beside its own environment.
+func detach(ns topology.Namespace, log string, env []string, name string, args ...string) (identity, error) {
 	out, err := os.OpenFile(log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return identity{}, err
@@ -79,6 +79,9 @@ func detach(ns topology.Namespace, log, name string, args ...string) (identity, 
 	defer out.Close()
 	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = out, out
+	if len(env) > 0 {
+		cmd.Env = append(os.Environ(), env...)
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := ns.Start(cmd); err != nil {
 		return identity{}, err

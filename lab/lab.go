@@ -29,15 +29,20 @@ type Lab struct {
 
 // record is what is kept in lab.json.
 type record struct {
-	Name     string              `json:"name"`
-	Created  time.Time           `json:"created"`
-	State    string              `json:"state"` // starting, up
-	Workload Workload            `json:"workload"`
-	IPv6     bool                `json:"ipv6,omitempty"`
-	Snapline string              `json:"snapline,omitempty"`
-	Hosts    []Host              `json:"hosts"`
-	VMs      []VM                `json:"vms"`
-	Daemons  map[string]identity `json:"daemons"` // coordinator, h1, h2, …
+	Name     string    `json:"name"`
+	Created  time.Time `json:"created"`
+	State    string    `json:"state"` // starting, up
+	Workload Workload  `json:"workload"`
+	IPv6     bool      `json:"ipv6,omitempty"`
+	Snapline string    `json:"snapline,omitempty"`
+	// Repository and KeyFile are what the coordinator and the agents are given.
+	Repository string `json:"repository,omitempty"`
+	KeyFile    string `json:"key_file,omitempty"`
+	// Env is what daemons have in their environment beside this process's.
+	Env     []string            `json:"env,omitempty"`
+	Hosts   []Host              `json:"hosts"`
+	VMs     []VM                `json:"vms"`
+	Daemons map[string]identity `json:"daemons"` // coordinator, h1, h2, …
 }
 
 // Host is one host of the lab.
@@ -118,6 +123,22 @@ func (l *Lab) GroupFile() string { return l.path("group.yaml") }
 
 // Server is the coordinator's API, as --server takes it.
 func (l *Lab) Server() string { return "unix://" + l.path("api.sock") }
+
+// Repository is where the lab's snapshots go, and what opens it, as --repo and
+// --key-file take them.
+func (l *Lab) Repository() (location, keyFile string) {
+	return read(l, func(r *record) string { return r.Repository }), read(l, func(r *record) string { return r.KeyFile })
+}
+
+// Env is what a program needs in its environment to reach the lab's repository,
+// KEY=VALUE each.
+func (l *Lab) Env() []string { return read(l, func(r *record) []string { return r.Env }) }
+
+// keyFileName is the lab's own key.
+const keyFileName = "repository.key"
+
+// diskDir is where a host keeps its disks.
+func (l *Lab) diskDir(host string) string { return l.path("disks", host) }
 
 // Log is the path of a daemon's log: of "coordinator", or of a host's agent.
 func (l *Lab) Log(daemon string) string { return l.path("log", daemon+".log") }

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/snapline/snapline/lab/image"
@@ -25,9 +26,18 @@ type Options struct {
 	VMs      int      // default as many as hosts; n1 runs on h1, n2 on h2, … and round again
 	Workload Workload // default Etcd
 	MemMB    int      // of each virtual machine, in MiB; default 256
+	// DiskMB is the size of each virtual machine's data disk, in MiB: a qcow2 file
+	// with ext4 on it. Default 512 for etcd, otherwise none; negative is none.
+	DiskMB int
 	// Snapline is the program whose coordinator and agents are started; "" for
 	// none, and then only hosts and virtual machines are.
 	Snapline string
+	// Repository is where snapshots go, and KeyFile what opens it; it must have
+	// been made. Default one of the lab's own, in its folder.
+	Repository, KeyFile string
+	// S3 is the program of versitygw, an S3 server, which then serves the lab's
+	// own repository instead of a directory.
+	S3 string
 	// Dir is the lab's folder, which must not exist; default a folder named
 	// after the lab below DefaultRoot. It must be short: QMP sockets lie in it.
 	Dir string
@@ -55,6 +65,20 @@ func (o *Options) complete() error {
 	}
 	if o.MemMB == 0 {
 		o.MemMB = 256
+	}
+	switch {
+	case o.DiskMB == 0 && o.Workload == Etcd:
+		o.DiskMB = 512
+	case o.DiskMB < 0:
+		o.DiskMB = 0
+	case o.DiskMB > 0 && o.DiskMB < 64:
+		return fmt.Errorf("%d MiB of disk: a file system with a journal needs 64", o.DiskMB)
+	}
+	if o.S3 != "" && o.Repository != "" {
+		return errors.New("an S3 server is for the lab's own repository")
+	}
+	if (o.Repository == "") != (o.KeyFile == "") {
+		return errors.New("a repository of one's own needs both Repository and KeyFile")
 	}
 	switch o.Workload {
 	case Etcd, Bank, Bench, Idle:

@@ -36,8 +36,8 @@ fi
 }
 
 // qemuLines is QEMU's command line, one option with its value each.
-func qemuLines(v VM, img image.Image, accel Accel, append, tap string) [][]string {
-	return [][]string{
+func qemuLines(v VM, img image.Image, accel Accel, kernelLine, tap string) [][]string {
+	lines := [][]string{
 		{"qemu-system-x86_64"},
 		{"-name", v.Name},
 		{"-machine", "q35"}, {"-accel", accel.option()}, {"-cpu", accel.cpu()},
@@ -45,7 +45,7 @@ func qemuLines(v VM, img image.Image, accel Accel, append, tap string) [][]strin
 		{"-nodefaults"}, {"-no-user-config"}, {"-display", "none"}, {"-no-reboot"},
 		{"-kernel", img.Kernel},
 		{"-initrd", img.Initrd},
-		{"-append", append},
+		{"-append", kernelLine},
 		// Appending, so that a restored machine does not empty it.
 		{"-chardev", "file,id=console,append=on,path=" + v.Console}, {"-serial", "chardev:console"},
 		{"-netdev", "tap,id=net0,ifname=" + tap + ",script=no,downscript=no"},
@@ -53,6 +53,12 @@ func qemuLines(v VM, img image.Image, accel Accel, append, tap string) [][]strin
 		{"-device", "virtio-net-pci,netdev=net0,romfile=,mac=" + v.MAC},
 		{"-qmp", "unix:" + v.QMP + ",server=on,wait=off"},
 	}
+	if v.Disk != "" {
+		lines = append(lines, [][]string{
+			{"-drive", "if=none,id=data,format=qcow2,file=" + v.Disk}, {"-device", "virtio-blk-pci,drive=data"},
+		}...)
+	}
+	return lines
 }
 
 func quoteLines(lines [][]string) []string {

@@ -10,7 +10,7 @@ import (
 
 // The script is one that a shell takes, and gives QEMU the words it was made of.
 func TestScript(t *testing.T) {
-	v := VM{Name: "n1", MAC: "52:54:00:77:00:0b", MemMB: 256, QMP: "/run/l/vms/n1.qmp", Console: "/run/a b/n1.console", Script: "/run/l/run-n1.sh"}
+	v := VM{Name: "n1", MAC: "52:54:00:77:00:0b", MemMB: 256, QMP: "/run/l/vms/n1.qmp", Console: "/run/a b/n1.console", Disk: "/run/l/disks/h1/n1.qcow2", Script: "/run/l/run-n1.sh"}
 	img := image.Image{Kernel: "/c/vmlinuz", Initrd: "/c/initrd.zst"}
 	s := script(v, img, TCG, "quiet it's=1")
 	// The same script, only that it prints the words instead.

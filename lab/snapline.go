@@ -21,12 +21,29 @@ var controlAddress = net.JoinHostPort(topology.SwitchAddress, "4222")
 // startTimeout is how long a daemon may take until it serves.
 const startTimeout = 30 * time.Second
 
+// initRepository makes the lab's own repository.
+func (l *Lab) initRepository() error {
+	at, key := l.Repository()
+	if key != l.path(keyFileName) {
+		return nil // somebody else's
+	}
+	program := read(l, func(r *record) string { return r.Snapline })
+	cmd := l.Switch().Command(program, "repo", "init", "--repo", at, "--key-file", key)
+	cmd.Env = append(os.Environ(), l.Env()...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("make repository %s: %w: %s", at, err, out)
+	}
+	return nil
+}
+
 // StartCoordinator starts the coordinator in the switch's namespace and waits
 // until its API takes connections. Error if one runs already.
 func (l *Lab) StartCoordinator(ctx context.Context) error {
 	socket := l.path("api.sock")
+	at, key := l.Repository()
 	err := l.startDaemon(coordinatorName, l.Switch(), "coordinator", "--listen", controlAddress,
-		"--http", l.Server(), "--data", l.path("coordinator"), "--repo", l.path("repo"))
+		"--http", l.Server(), "--data", l.path("coordinator"), "--repo", at, "--key-file", key)
 	if err != nil {
 		return err
 	}
@@ -51,7 +68,14 @@ func (l *Lab) StartCoordinator(ctx context.Context) error {
 
 // StartAgent starts a host's agent. Error if one runs already.
 func (l *Lab) StartAgent(host string) error {
-	return l.startDaemon(host, l.Place(host), "agent", "--name", host, "--join", controlAddress, "--data", l.path(host))
+	_, key := l.Repository()
+	args := []string{"agent", "--name", host, "--join", controlAddress, "--data", l.path(host), "--key-file", key}
+	for _, h := range l.Hosts() {
+		if h.Name != host { // their disks come here under another path, as between real hosts
+			args = append(args, "--disk-dir", l.diskDir(h.Name)+"="+l.diskDir(host))
+		}
+	}
+	return l.startDaemon(host, l.Place(host), args...)
 }
 
 func (l *Lab) startDaemon(name string, ns topology.Namespace, args ...string) error {
@@ -65,7 +89,7 @@ func (l *Lab) startDaemon(name string, ns topology.Namespace, args ...string) er
 	if err := os.MkdirAll(l.path("log"), 0o755); err != nil {
 		return err
 	}
-	id, err := detach(ns, l.Log(name), program, args...)
+	id, err := detach(ns, l.Log(name), l.Env(), program, args...)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}

@@ -60,9 +60,12 @@ func prerequisites(o Options) error {
 	if o.Workload != None {
 		tools = append(tools, "qemu-system-x86_64", "dpkg-deb", "apt-get")
 	}
+	if o.DiskMB > 0 {
+		tools = append(tools, "qemu-img", "mkfs.ext4")
+	}
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
-			return fmt.Errorf("%w: install it (apt-get install iproute2 util-linux qemu-system-x86)", err)
+			return fmt.Errorf("%w: install it (apt-get install iproute2 util-linux qemu-system-x86 qemu-utils e2fsprogs)", err)
 		}
 	}
 	return nil
@@ -86,6 +89,14 @@ func build(ctx context.Context, o Options, progress func(string)) (*Lab, error) 
 	// The daemons start while the guests boot.
 	if o.Snapline != "" {
 		progress("starting coordinator and agents")
+		if o.S3 != "" {
+			if err := l.startS3(ctx, o.S3); err != nil {
+				return nil, err
+			}
+		}
+		if err := l.initRepository(); err != nil {
+			return nil, err
+		}
 		if err := l.StartCoordinator(ctx); err != nil {
 			return nil, err
 		}
@@ -130,15 +141,23 @@ func newLab(o Options) (*Lab, error) {
 	network := topology.Network{Name: o.Name}
 	err = l.change(func(r *record) {
 		*r = record{Name: o.Name, Created: time.Now().UTC().Truncate(time.Second), State: "starting", Workload: o.Workload,
-			IPv6: o.IPv6, Snapline: program, Daemons: make(map[string]identity)}
+			IPv6: o.IPv6, Snapline: program, Repository: o.Repository, KeyFile: o.KeyFile, Daemons: make(map[string]identity)}
+		if r.Repository == "" {
+			r.Repository, r.KeyFile = l.path("repo"), l.path(keyFileName)
+		}
 		for i := 1; i <= o.Hosts; i++ {
 			name := topology.HostName(i)
 			r.Hosts = append(r.Hosts, Host{name, string(network.Namespace(name)), topology.HostAddress(i)})
 		}
 		for i := 1; i <= o.VMs; i++ {
 			name := fmt.Sprintf("n%d", i)
+			host := topology.HostName((i-1)%o.Hosts + 1)
+			disk := ""
+			if o.DiskMB > 0 {
+				disk = filepath.Join(l.diskDir(host), name+".qcow2")
+			}
 			r.VMs = append(r.VMs, VM{
-				Name: name, Host: topology.HostName((i-1)%o.Hosts + 1),
+				Name: name, Host: host, Disk: disk,
 				Address: topology.VMAddress(i), MAC: topology.VMHardwareAddress(i), MemMB: o.MemMB,
 				QMP: l.path("vms", name+".qmp"), Console: l.path("vms", name+".console"),
 				Script: l.path("run-" + name + ".sh"),
@@ -148,8 +167,12 @@ func newLab(o Options) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range []string{"vms", "log"} {
-		if err := os.Mkdir(l.path(d), 0o755); err != nil {
+	folders := []string{l.path("vms"), l.path("log"), l.path("disks")}
+	for _, h := range l.Hosts() {
+		folders = append(folders, l.diskDir(h.Name))
+	}
+	for _, d := range folders {
+		if err := os.Mkdir(d, 0o755); err != nil {
 			return nil, err
 		}
 	}
@@ -165,9 +188,10 @@ func makeDir(o Options) (string, error) {
 	entry := filepath.Join(DefaultRoot, o.Name)
 	dir := o.Dir
 	if dir == "" {
-		// Spools and repository take about three times the guests' memory.
+		// Spools and repository take about three times the guests' memory; disks
+		// are sparse, and there for a second time in the repository.
 		var st unix.Statfs_t
-		need := uint64(o.VMs*o.MemMB*3+256) << 20
+		need := uint64(o.VMs*(o.MemMB*3+o.DiskMB)+256) << 20
 		if err := unix.Statfs(DefaultRoot, &st); err != nil {
 			return "", fmt.Errorf("look at %s: %w", DefaultRoot, err)
 		}
@@ -223,6 +247,11 @@ func (l *Lab) bootAll(ctx context.Context, o Options, progress func(string)) err
 			Token:   token, Heartbeat: heartbeat, Election: election}
 		if err := os.WriteFile(v.Script, []byte(script(v, img, accel, g.Append())), 0o755); err != nil {
 			return err
+		}
+		if v.Disk != "" {
+			if err := makeDisk(ctx, v.Disk, o.DiskMB); err != nil {
+				return err
+			}
 		}
 		if err := l.StartVM(ctx, v.Name, v.Host); err != nil {
 			return err

@@ -19,9 +19,10 @@ type VM struct {
 	Address string `json:"address"`
 	MAC     string `json:"mac"`
 	MemMB   int    `json:"mem_mb"`
-	QMP     string `json:"qmp"`     // the monitor's unix socket
-	Console string `json:"console"` // what the guest's serial line said
-	Script  string `json:"script"`  // starts it, in its host's namespace
+	QMP     string `json:"qmp"`            // the monitor's unix socket
+	Console string `json:"console"`        // what the guest's serial line said
+	Script  string `json:"script"`         // starts it, in its host's namespace
+	Disk    string `json:"disk,omitempty"` // its data disk, where it was at first; a restore may move it
 }
 
 // ErrNoVM says that a virtual machine does not run.
@@ -51,7 +52,7 @@ func (l *Lab) StartVM(ctx context.Context, name, host string) error {
 		return err
 	}
 	log := l.path("log", name+".log")
-	id, err := detach(l.Place(host), log, "sh", v.Script)
+	id, err := detach(l.Place(host), log, nil, "sh", v.Script)
 	if err != nil {
 		return fmt.Errorf("start vm %s: %w", name, err)
 	}

@@ -280,7 +280,9 @@ func (g *fakeGate) Counters() (snapline.GateCounters, error) {
 	defer g.mu.Unlock()
 	return snapline.GateCounters{Withheld: 2, Marked: 3, Leaked: g.leaked}, nil
 }
-func (g *fakeGate) Withheld() <-chan struct{} { return g.withheld }
+func (g *fakeGate) Record(snapline.Instant) error         { return nil }
+func (g *fakeGate) Recorded() (snapline.Recording, error) { return snapline.Recording{}, nil }
+func (g *fakeGate) Withheld() <-chan struct{}             { return g.withheld }
 func (g *fakeGate) Probe(_ context.Context, nonce uint64, sender uint32, _ []string) error {
 	a := g.gates.air
 	a.mu.Lock()

@@ -46,6 +46,8 @@ func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.page(w, h(), string(q.Key), q.Limit)
 	case "/v3/maintenance/status":
 		fmt.Fprintf(w, `{%s,"leader":"11","raftTerm":"2"}`, h())
+	case "/v3/maintenance/hash":
+		fmt.Fprintf(w, `{%s,"hash":%d,"compact_revision":"-1"}`, h(), len(s.items))
 	case "/v3/cluster/member/list":
 		fmt.Fprintf(w, `{%s,"members":[{"ID":"11","name":"n1"}]}`, h())
 	}

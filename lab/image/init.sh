@@ -44,7 +44,7 @@ fi
 # fallocate, 64 MiB at a time, which tmpfs would take from the guest's memory.
 # A guest with a disk keeps them there.
 if [ -b /dev/vda ]; then
-	mount -t ext4 /dev/vda /data
+	mount -t ext4 /dev/vda /data || poweroff -f
 else
 	mount -t ramfs data /data
 fi

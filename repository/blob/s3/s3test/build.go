@@ -14,9 +14,10 @@ import (
 
 const program = "github.com/versity/versitygw"
 
-// build returns the path of versitygw in the version that tools/versitygw/go.mod
-// pins, compiled on the first call on this machine.
-func build() (string, error) {
+// Program returns the path of versitygw in the version that
+// tools/versitygw/go.mod pins, compiled on the first call on this machine,
+// which takes up to two minutes.
+func Program() (string, error) {
 	module, err := toolModule()
 	if err != nil {
 		return "", err

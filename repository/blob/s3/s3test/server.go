@@ -37,7 +37,7 @@ type Server struct {
 // compiles it, which takes up to two minutes.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	bin, err := build()
+	bin, err := Program()
 	if err != nil {
 		t.Fatalf("build the S3 server: %v", err)
 	}
