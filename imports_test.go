@@ -26,14 +26,14 @@ var rules = []struct {
 	{"bpf", []string{""}, nil, "adapters know the vocabulary only, never each other"},
 	{"qemu", []string{""}, nil, "adapters know the vocabulary only, never each other"},
 	{"nats", []string{""}, nil, "adapters know the vocabulary only, never each other"},
-	{"repo", []string{""}, nil, "adapters know the vocabulary only, never each other"},
+	{"evidence", []string{""}, nil, "the proof knows the vocabulary only, and nothing of the protocol that it judges"},
 	{"bustest", []string{""}, nil, "conformance suites know the vocabulary only"},
 	{"repotest", []string{""}, nil, "conformance suites know the vocabulary only"},
 	{"groupfile", []string{""}, nil, "a file format knows the vocabulary only"},
 	{"lab", []string{""}, nil, "the lab is a user's site: it runs the program, and knows nothing of its inside"},
 	{"repository", []string{""}, nil, "adapters know the vocabulary only, never each other"},
 	{"api", []string{""}, nil, "the API is a thin face of the vocabulary; node gives it behaviour"},
-	{"node", []string{"", "protocol"}, nil, "node drives interfaces; cli chooses the adapters"},
+	{"node", []string{"", "protocol", "evidence"}, nil, "node drives interfaces; cli chooses the adapters"},
 	{".", []string{}, nil, "the vocabulary depends on nothing of ours"},
 }
 

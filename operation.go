@@ -2,20 +2,23 @@ package snapline
 
 import "time"
 
-// OperationID names one take or restore while it runs and for some time after.
+// OperationID names one operation while it runs and for some time after.
 type OperationID string
 
-// Operation is a take or a restore under way or done.
+// Operation is work of a coordinator that takes its time, under way or done.
 type Operation struct {
-	ID       OperationID `json:"id"`
-	Kind     string      `json:"kind"`  // take, restore
-	State    string      `json:"state"` // running, done, failed
-	Group    GroupName   `json:"group"`
-	Snapshot SnapshotID  `json:"snapshot"`
-	Started  time.Time   `json:"started"`
-	// Take, Restore or Error is set once State is not running.
+	ID    OperationID `json:"id"`
+	Kind  string      `json:"kind"`  // take, restore, prune, repair
+	State string      `json:"state"` // running, done, failed
+	// Group and Snapshot are empty where it is about all, or about none.
+	Group    GroupName  `json:"group"`
+	Snapshot SnapshotID `json:"snapshot"`
+	Started  time.Time  `json:"started"`
+	// The kind's result or Error is set once State is not running.
 	Take    *TakeResult    `json:"take,omitempty"`
 	Restore *RestoreResult `json:"restore,omitempty"`
+	Prune   *PruneResult   `json:"prune,omitempty"`
+	Repair  *RepairResult  `json:"repair,omitempty"`
 	Error   *Error         `json:"error,omitempty"`
 }
 

@@ -27,8 +27,8 @@ type Repository interface {
 	Verify(ctx context.Context, id SnapshotID, m MemberName, o Object) error
 	// PutDisk, OpenDisk and VerifyDisk do for a disk of a member, by the name that
 	// its DiskSnapshot gives, what Put, Open and Verify do for its stream. OpenDisk
-	// yields what is not zero, in order of offsets, as FrozenDisk.Extents does;
-	// each iteration reads the storage anew.
+	// yields what was stored, in order of offsets, as FrozenDisk.Extents does: also
+	// zeros, which may hide a backing file. Each iteration reads the storage anew.
 	PutDisk(ctx context.Context, id SnapshotID, m MemberName, name string, d DiskContent) (Object, error)
 	OpenDisk(ctx context.Context, id SnapshotID, m MemberName, name string, o Object) (iter.Seq2[Extent, error], error)
 	VerifyDisk(ctx context.Context, id SnapshotID, m MemberName, name string, o Object) error

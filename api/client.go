@@ -125,6 +125,22 @@ func (c *Client) Delete(ctx context.Context, id snapline.SnapshotID) error {
 	return c.do(ctx, http.MethodDelete, "/v1/snapshots/"+url.PathEscape(string(id)), nil, nil)
 }
 
+func (c *Client) RepositoryInfo(ctx context.Context) (snapline.RepositoryInfo, error) {
+	return get[snapline.RepositoryInfo](ctx, c, "/v1/repository")
+}
+
+func (c *Client) Prune(ctx context.Context, r snapline.PruneRequest) (snapline.Operation, error) {
+	var o snapline.Operation
+	err := c.do(ctx, http.MethodPost, "/v1/repository/prune", r, &o)
+	return o, err
+}
+
+func (c *Client) Repair(ctx context.Context) (snapline.Operation, error) {
+	var o snapline.Operation
+	err := c.do(ctx, http.MethodPost, "/v1/repository/repair", nil, &o)
+	return o, err
+}
+
 func get[T any](ctx context.Context, c *Client, path string) (T, error) {
 	var v T
 	err := c.do(ctx, http.MethodGet, path, nil, &v)

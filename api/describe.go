@@ -20,7 +20,7 @@ var enums = [...]struct {
 	{"TakeRequest", "strategy", []any{string(snapline.Colour), string(snapline.Barrier)}},
 	{"CutReport", "strategy", []any{string(snapline.Colour), string(snapline.Barrier)}},
 	{"CaptureReport", "method", []any{"background-snapshot", "stop-and-copy"}},
-	{"Operation", "kind", []any{"take", "restore"}},
+	{"Operation", "kind", []any{"take", "restore", "prune", "repair"}},
 	{"Operation", "state", []any{"running", "done", "failed"}},
 	{"MemberStatus", "agent", []any{"online", "offline", "unknown"}},
 	{"MemberStatus", "vm", []any{"running", "paused", "gone", "unknown"}},
@@ -29,7 +29,7 @@ var enums = [...]struct {
 
 // requests are the schemas of what clients send: only in these is a field that
 // nobody knows a mistake. In an answer it is a later version's.
-var requests = [...]string{"Group", "Member", "QEMU", "TakeRequest", "Placement"}
+var requests = [...]string{"Group", "Member", "QEMU", "TakeRequest", "Placement", "PruneRequest", "KeepPolicy"}
 
 // describe completes the OpenAPI document with what the vocabulary's types
 // cannot say about themselves: the values of enumerations and the errors.

@@ -48,6 +48,8 @@ type restoreInput struct {
 	Body     *placement
 }
 
+type pruneInput struct{ Body snapline.PruneRequest }
+
 func (r routes) register(api huma.API) {
 	get := func(id, path, summary string) huma.Operation { return op(id, http.MethodGet, path, summary, 0) }
 	huma.Register(api, get("version", "/v1/version", "Program and formats"),
@@ -59,6 +61,7 @@ func (r routes) register(api huma.API) {
 	r.registerGroups(api, get)
 	r.registerSnapshots(api, get)
 	r.registerOperations(api, get)
+	r.registerRepository(api, get)
 }
 
 func (r routes) registerGroups(api huma.API, get func(id, path, summary string) huma.Operation) {
@@ -107,7 +110,7 @@ func (r routes) registerSnapshots(api huma.API, get func(id, path, summary strin
 }
 
 func (r routes) registerOperations(api huma.API, get func(id, path, summary string) huma.Operation) {
-	huma.Register(api, get("operation", "/v1/operations/{operation}", "Show a take or restore, running or done"),
+	huma.Register(api, get("operation", "/v1/operations/{operation}", "Show an operation, running or done"),
 		func(ctx context.Context, in *operationPath) (*body[snapline.Operation], error) {
 			return out(r.svc.Operation(ctx, in.Operation))
 		})
@@ -116,6 +119,21 @@ func (r routes) registerOperations(api huma.API, get func(id, path, summary stri
 			return empty(r.svc.Cancel(ctx, in.Operation))
 		})
 	huma.Register(api, r.progressOperation(api), r.progress)
+}
+
+func (r routes) registerRepository(api huma.API, get func(id, path, summary string) huma.Operation) {
+	huma.Register(api, get("repository", "/v1/repository", "Show which repository the snapshots are in"),
+		func(ctx context.Context, _ *struct{}) (*body[snapline.RepositoryInfo], error) {
+			return out(r.svc.RepositoryInfo(ctx))
+		})
+	huma.Register(api, op("prune", http.MethodPost, "/v1/repository/prune", "Start to delete old snapshots and to free space", http.StatusAccepted),
+		func(ctx context.Context, in *pruneInput) (*body[snapline.Operation], error) {
+			return out(r.svc.Prune(ctx, in.Body))
+		})
+	huma.Register(api, op("repair", http.MethodPost, "/v1/repository/repair", "Start to make the repository's indexes anew", http.StatusAccepted),
+		func(ctx context.Context, _ *struct{}) (*body[snapline.Operation], error) {
+			return out(r.svc.Repair(ctx))
+		})
 }
 
 // op describes one operation; status 0 is huma's default, 200. The body's size

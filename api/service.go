@@ -32,7 +32,7 @@ type Service interface {
 	// CodeInvalid (Place names a member that the snapshot has not), CodeBusy.
 	Restore(ctx context.Context, r snapline.RestoreRequest) (snapline.Operation, error)
 
-	// Operation returns how a take or restore stands: CodeNotFound when it is
+	// Operation returns how an operation stands: CodeNotFound when it is
 	// unknown or long over.
 	Operation(ctx context.Context, id snapline.OperationID) (snapline.Operation, error)
 	// Cancel asks a running operation to abort and returns at once; the
@@ -52,6 +52,18 @@ type Service interface {
 	// Snapshot returns one record: CodeNotFound, CodeDamaged.
 	Snapshot(ctx context.Context, id snapline.SnapshotID) (snapline.Snapshot, error)
 	// Delete removes a snapshot's record and data: CodeNotFound, CodeBusy while
-	// it is being restored.
+	// it is being restored. Its space comes back with Prune.
 	Delete(ctx context.Context, id snapline.SnapshotID) error
+
+	// RepositoryInfo says where the snapshots are kept.
+	RepositoryInfo(ctx context.Context) (snapline.RepositoryInfo, error)
+	// Prune starts to delete the snapshots that the request does not keep, and to
+	// free the space of all that were deleted, and returns at once. It waits for
+	// rounds and restores that are under way. CodeNotFound (no such group),
+	// CodeInvalid (a group without anything to keep, negative numbers), CodeBusy
+	// while another operation on the repository runs, CodeRefused when the
+	// repository needs none.
+	Prune(ctx context.Context, r snapline.PruneRequest) (snapline.Operation, error)
+	// Repair starts to make the repository's indexes anew, as Prune does.
+	Repair(ctx context.Context) (snapline.Operation, error)
 }

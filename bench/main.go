@@ -1,8 +1,9 @@
 // Command bench measures what Snapline costs the machines that it snapshots,
 // beside what QEMU offers by itself, in one run on one machine: one virtual
 // machine's pause, a neighbour's view of it, the whole capture, the guest's
-// speed meanwhile; a group's cut, coloured and barrier; and the gate's cost for
-// one packet. It prints tables and writes out/bench.json.
+// speed meanwhile; a group's cut, coloured and barrier; the gate's cost for one
+// packet; and the repository beside restic and borg, and its restores beside
+// QEMU's own. It prints tables and writes out/bench.json.
 package main
 
 import (
@@ -10,10 +11,13 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -29,17 +33,30 @@ type options struct {
 	out     string
 	runs    int // of each method on the single machine
 	takes   int // of each strategy on the group
+	repeats int // of each program on the memory images
+	large   int // GiB of a machine that does not exist; 0 for none
+	parts   string
 }
 
 func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if len(os.Args) > 1 && os.Args[1] == selfCommand {
+		if err := runSelf(ctx, os.Args[2:]); err != nil {
+			fmt.Fprintf(os.Stderr, "bench %s: %v\n", selfCommand, err)
+			return 1
+		}
+		return 0
+	}
 	var o options
 	flag.StringVar(&o.program, "snapline", "bin/snapline", "the snapline program")
 	flag.StringVar(&o.out, "out", "out", "folder for bench.json")
 	flag.IntVar(&o.runs, "runs", 7, "runs of each method on one machine")
 	flag.IntVar(&o.takes, "takes", 9, "snapshots of the group by each strategy")
+	flag.IntVar(&o.repeats, "repeats", 5, "runs of each backup program, and of each way to restore")
+	flag.IntVar(&o.large, "large", 0, "also store and read the image of a generated machine of so many GiB")
+	flag.StringVar(&o.parts, "parts", "single,group,gate,repository", "what to measure")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	r := result{At: time.Now().UTC(), CPUs: runtime.NumCPU()}
 	err := measure(ctx, o, &r)
 	if err == nil {
@@ -58,19 +75,40 @@ func measure(ctx context.Context, o options, r *result) error {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
 	}
-	say("one virtual machine, 1 GiB, writing all the time")
-	single, err := measureSingle(ctx, o)
-	if err != nil {
-		return fmt.Errorf("one machine: %w", err)
+	for _, name := range strings.Split(o.parts, ",") {
+		measure, ok := parts[name]
+		if !ok {
+			return fmt.Errorf("-parts %s: no part %q; there are %s", o.parts, name, strings.Join(slices.Sorted(maps.Keys(parts)), ", "))
+		}
+		if err := measure(ctx, o, r); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
 	}
-	r.Single = single
-	say("a group of three, moving money all the time")
-	if r.Group, err = measureGroup(ctx, o); err != nil {
-		return fmt.Errorf("group: %w", err)
-	}
-	say("the gate")
-	r.Gate, err = bpf.MeasureCost(2_000_000)
-	return err
+	return nil
+}
+
+// parts are what can be measured by itself.
+var parts = map[string]func(context.Context, options, *result) error{
+	"single": func(ctx context.Context, o options, r *result) (err error) {
+		say("one virtual machine, 1 GiB, writing all the time")
+		r.Single, err = measureSingle(ctx, o)
+		return err
+	},
+	"group": func(ctx context.Context, o options, r *result) (err error) {
+		say("a group of three, moving money all the time")
+		r.Group, err = measureGroup(ctx, o)
+		return err
+	},
+	"gate": func(_ context.Context, _ options, r *result) (err error) {
+		say("the gate")
+		r.Gate, err = bpf.MeasureCost(2_000_000)
+		return err
+	},
+	"repository": func(ctx context.Context, o options, r *result) (err error) {
+		say("the repository, with the memory of a machine of 1 GiB that runs etcd")
+		r.Repository, err = measureRepository(ctx, o)
+		return err
+	},
 }
 
 func say(format string, args ...any) {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -14,15 +13,17 @@ import (
 	"github.com/snapline/snapline/nats"
 	"github.com/snapline/snapline/node"
 	"github.com/snapline/snapline/qemu"
-	"github.com/snapline/snapline/repo"
 )
 
 type agentOptions struct {
-	name    string
-	join    string
-	data    string
-	bridges []string
-	log     logOptions
+	name     string
+	join     string
+	data     string
+	bridges  []string
+	diskDirs []string
+	secret   secretFlags
+	storage  storageFlags
+	log      logOptions
 }
 
 // NewAgentCommand returns "snapline agent".
@@ -34,9 +35,12 @@ func NewAgentCommand() *cobra.Command {
 		Long: `Run the agent of one host: it snapshots and restores the VMs there.
 
 It runs as root, dials the coordinator and listens on nothing. When it ends or
-is killed, the virtual machines run on, with no trace of it on their network.`,
-		Example: `  snapline agent --name h1 --join 10.0.0.1:4222 --data /var/lib/snapline/agent
-  snapline agent --name h2 --join 10.0.0.1:4222 --data DIR --bridge br0=virbr0`,
+is killed, the virtual machines run on, with no trace of it on their network.
+
+The coordinator tells it where the repository is; --key-file or --passphrase-file
+opens it. For S3 it needs the credentials in its environment.`,
+		Example: `  snapline agent --name h1 --join 10.0.0.1:4222 --data /var/lib/snapline/agent --key-file /etc/snapline/key
+  snapline agent --name h2 --join 10.0.0.1:4222 --data DIR --key-file FILE --bridge br0=virbr0 --disk-dir /vms=/srv/vms`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context(), o) },
 	}
@@ -45,6 +49,9 @@ is killed, the virtual machines run on, with no trace of it on their network.`,
 	f.StringVar(&o.join, "join", "", "the coordinator's --listen address, or the NATS cluster's URLs")
 	f.StringVar(&o.data, "data", "", "directory for captures on their way to the repository, and logs of restored VMs")
 	f.StringArrayVar(&o.bridges, "bridge", nil, "OLD=NEW: restored VMs that were on bridge OLD go to NEW here (repeatable)")
+	f.StringArrayVar(&o.diskDirs, "disk-dir", nil, "OLD=NEW: disks of restored VMs that were in directory OLD go to NEW here (repeatable)")
+	o.secret.register(f)
+	o.storage.register(f)
 	o.log.flags(f)
 	for _, name := range []string{"name", "join", "data"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {
@@ -60,19 +67,28 @@ func runAgent(ctx context.Context, o agentOptions) error {
 		return err
 	}
 	defer closeLog()
-	bridges := map[string]string{}
-	for _, b := range o.bridges {
-		from, to, ok := strings.Cut(b, "=")
-		if !ok || from == "" || to == "" {
-			return &snapline.Error{Code: snapline.CodeInvalid, Message: fmt.Sprintf("--bridge %s: write OLD=NEW", b)}
-		}
-		bridges[from] = to
+	bridges, err := mappings("--bridge", o.bridges)
+	if err != nil {
+		return err
+	}
+	diskDirs, err := mappings("--disk-dir", o.diskDirs)
+	if err != nil {
+		return err
+	}
+	secret, err := o.secret.secret(ctx, processDeps())
+	if err != nil {
+		return err
+	}
+	options, err := o.storage.options()
+	if err != nil {
+		return err
 	}
 	data, err := filepath.Abs(o.data)
 	if err != nil {
 		return err
 	}
-	hypervisor, err := qemu.New(qemu.Options{Bridges: bridges, LogDir: filepath.Join(data, "log")})
+	hypervisor, err := qemu.New(qemu.Options{Bridges: bridges, DiskDirs: diskDirs,
+		LogDir: filepath.Join(data, "log"), StateDir: filepath.Join(data, "state")})
 	if err != nil {
 		return err
 	}
@@ -87,13 +103,28 @@ func runAgent(ctx context.Context, o agentOptions) error {
 	defer conn.Close()
 	a, err := node.NewAgent(node.AgentConfig{
 		Host: snapline.HostName(o.name), Version: Version(), Dir: data, Bus: conn, Hypervisor: hypervisor, Gates: gates,
-		OpenRepository: func(location string) (snapline.Repository, error) { return repo.Open(location, repo.Options{}) },
+		OpenRepository: func(ctx context.Context, at string) (snapline.Repository, error) {
+			return openRepository(ctx, at, secret, options)
+		},
 		HypervisorName: hypervisorName(ctx), Log: log, Trace: trace,
 	})
 	if err != nil {
 		return &snapline.Error{Code: snapline.CodeInvalid, Message: err.Error()}
 	}
 	return a.Run(ctx)
+}
+
+// mappings reads OLD=NEW pairs.
+func mappings(flag string, pairs []string) (map[string]string, error) {
+	all := map[string]string{}
+	for _, p := range pairs {
+		from, to, ok := strings.Cut(p, "=")
+		if !ok || from == "" || to == "" {
+			return nil, invalid("", "%s %s: write OLD=NEW", flag, p)
+		}
+		all[from] = to
+	}
+	return all, nil
 }
 
 // hypervisorName is what "snapline hosts" shows of this host's QEMU. A host

@@ -62,13 +62,20 @@ func (b *bars) text(what func() string) decor.DecorFunc {
 }
 
 func (b *bars) heading() string {
-	return fmt.Sprintf("%s %s: %-8s %5.1f s", b.op.Kind, b.op.Snapshot, b.phase, time.Since(b.began).Seconds())
+	what := b.op.Kind
+	if b.op.Snapshot != "" {
+		what += " " + string(b.op.Snapshot)
+	}
+	return fmt.Sprintf("%s: %-8s %5.1f s", what, b.phase, time.Since(b.began).Seconds())
 }
 
 func (b *bars) step(p snapline.Progress) {
 	b.mu.Lock()
 	if p.Phase != "" {
 		b.phase = p.Phase
+		if p.Text != "" {
+			b.phase += ": " + p.Text
+		}
 	}
 	if p.Done && p.Text != "" {
 		b.phase = p.Text
@@ -102,7 +109,8 @@ func (b *bars) add(name snapline.MemberName) *member {
 			decor.Any(b.text(func() string { return m.step }), decor.WCSyncSpaceR)),
 		mpb.AppendDecorators(
 			decor.Any(b.text(m.counter), decor.WCSyncSpace),
-			decor.Any(b.text(m.rate), decor.WCSyncSpace)))
+			decor.Any(b.text(m.rate), decor.WCSyncSpace),
+			decor.Any(b.text(m.left), decor.WCSyncSpace)))
 	b.members[name] = m
 	b.names = append(b.names, name)
 	slices.Sort(b.names)
@@ -127,7 +135,7 @@ func (b *bars) filler(m *member) mpb.BarFiller {
 	})
 }
 
-// counter and rate are called with mu held.
+// counter, rate and left are called with mu held.
 func (m *member) counter() string {
 	if m.total <= 0 {
 		return ""
@@ -141,6 +149,16 @@ func (m *member) rate() string {
 		return ""
 	}
 	return size(int64(float64(m.bytes-m.base)/elapsed)) + "/s"
+}
+
+// left is the time that the step will take at its rate so far.
+func (m *member) left() string {
+	elapsed, moved := m.now.Sub(m.since), m.bytes-m.base
+	if m.total <= 0 || elapsed <= 0 || moved <= 0 || m.bytes >= m.total {
+		return ""
+	}
+	eta := time.Duration(float64(elapsed) / float64(moved) * float64(m.total-m.bytes))
+	return eta.Round(time.Second).String() + " left"
 }
 
 // say prints a line above the bars, over the ^C that the terminal has echoed.

@@ -57,3 +57,15 @@ func TestSizes(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestTimeLeft(t *testing.T) {
+	began := time.Unix(1_700_000_000, 0)
+	m := member{since: began, base: 100 << 20, now: began.Add(10 * time.Second), bytes: 200 << 20, total: 500 << 20}
+	if got := m.rate() + ", " + m.left(); got != "10.0 MiB/s, 30s left" {
+		t.Error(got)
+	}
+	m.bytes = m.base
+	if got := m.left(); got != "" {
+		t.Errorf("nothing has moved: %q", got)
+	}
+}

@@ -86,12 +86,14 @@ or on other hosts.`,
 	root.PersistentFlags().StringVar(&e.server, "server", "",
 		"coordinator's `URL`: http://HOST:PORT or unix:///PATH (default: env SNAPLINE_SERVER, else "+api.DefaultServer+")")
 	root.PersistentFlags().BoolVar(&e.json, "json", false, `print JSON on stdout; see "snapline help json"`)
-	root.AddGroup(&cobra.Group{ID: groupSnapshots, Title: "Snapshots:"}, &cobra.Group{ID: groupGroups, Title: "Groups and hosts:"})
+	root.AddGroup(&cobra.Group{ID: groupSnapshots, Title: "Snapshots:"}, &cobra.Group{ID: groupGroups, Title: "Groups and hosts:"},
+		&cobra.Group{ID: groupRepository, Title: "Repository:"})
 	if len(d.Extra) > 0 {
 		root.AddGroup(&cobra.Group{ID: groupRun, Title: "Running Snapline:"})
 	}
 	addTo(root, groupGroups, applyCommand(e), groupsCommand(e), statusCommand(e), hostsCommand(e))
-	addTo(root, groupSnapshots, takeCommand(e), listCommand(e), showCommand(e), restoreCommand(e), deleteCommand(e))
+	addTo(root, groupSnapshots, takeCommand(e), listCommand(e), showCommand(e), restoreCommand(e), deleteCommand(e), pruneCommand(e), verifyCommand(e), exportCommand(e))
+	addTo(root, groupRepository, repoCommand(e))
 	addTo(root, groupRun, d.Extra...)
 	root.AddCommand(versionCommand(e), exitCodesTopic(), jsonTopic())
 	eachCommand(root, func(c *cobra.Command) {

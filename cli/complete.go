@@ -92,3 +92,22 @@ func (e *env) completePlace(_ *cobra.Command, args []string, toComplete string) 
 		return all, err
 	}), directive
 }
+
+// completeMembers completes a member of the snapshot named.
+func (e *env) completeMembers(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) != 1 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return e.ask(func(ctx context.Context, svc api.Service) ([]string, error) {
+		id, err := snapshotArg(args[0])
+		if err != nil {
+			return nil, err
+		}
+		snap, err := svc.Snapshot(ctx, id)
+		var all []string
+		for _, m := range snap.Members {
+			all = append(all, string(m.Name))
+		}
+		return all, err
+	}), cobra.ShellCompDirectiveNoFileComp
+}

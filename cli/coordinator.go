@@ -16,7 +16,7 @@ import (
 	"github.com/snapline/snapline/api"
 	"github.com/snapline/snapline/nats"
 	"github.com/snapline/snapline/node"
-	"github.com/snapline/snapline/repo"
+	"github.com/snapline/snapline/repository/location"
 )
 
 // storeBucket is the key-value bucket that holds the coordinator's state.
@@ -27,7 +27,8 @@ type coordinatorOptions struct {
 	external  string
 	http      string
 	data      string
-	repo      string
+	repo      repositoryFlags
+	storage   storageFlags
 	codepoint uint8
 	log       logOptions
 }
@@ -43,9 +44,14 @@ func NewCoordinatorCommand() *cobra.Command {
 Its control plane is an embedded NATS server that agents dial (--listen); an
 existing NATS cluster with JetStream can be used instead (--nats). Nothing is
 encrypted or authenticated yet: let --listen and --http be reachable from
-machines that you trust only.`,
-		Example: `  snapline coordinator --listen 10.0.0.1:4222 --data /var/lib/snapline/coordinator --repo /srv/snapline
-  snapline coordinator --nats nats://n1:4222,nats://n2:4222 --http unix:///run/snapline.sock --data DIR --repo DIR`,
+machines that you trust only.
+
+The repository is made once, with "snapline repo init". Agents are told where it
+is; what opens it they must be given themselves, and for S3 the credentials too
+(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY).`,
+		Example: `  snapline repo init --repo /srv/snapline --key-file /etc/snapline/key
+  snapline coordinator --listen 10.0.0.1:4222 --data /var/lib/snapline/coordinator --repo /srv/snapline --key-file /etc/snapline/key
+  snapline coordinator --nats nats://n1:4222,nats://n2:4222 --data DIR --repo 's3://backups/lab?endpoint=https://s3.example.com' --key-file FILE`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runCoordinator(cmd.Context(), o) },
 	}
@@ -54,15 +60,14 @@ machines that you trust only.`,
 	f.StringVar(&o.external, "nats", "", "use this NATS cluster instead of an embedded server, URL[,URL...]")
 	f.StringVar(&o.http, "http", "127.0.0.1:7070", "where to serve the API: HOST:PORT or unix:///path")
 	f.StringVar(&o.data, "data", "", "directory for the coordinator's state")
-	f.StringVar(&o.repo, "repo", "", "directory for snapshots, at the same path on every host; made when missing")
+	o.repo.register(f)
+	o.storage.register(f)
 	f.Uint8Var(&o.codepoint, "codepoint", uint8(snapline.PostCodepoint), "DSCP value that marks packets sent after a cut")
 	o.log.flags(f)
 	cmd.MarkFlagsOneRequired("listen", "nats")
 	cmd.MarkFlagsMutuallyExclusive("listen", "nats")
-	for _, name := range []string{"data", "repo"} {
-		if err := cmd.MarkFlagRequired(name); err != nil {
-			panic(err)
-		}
+	if err := cmd.MarkFlagRequired("data"); err != nil {
+		panic(err)
 	}
 	return cmd
 }
@@ -73,14 +78,23 @@ func runCoordinator(ctx context.Context, o coordinatorOptions) error {
 		return err
 	}
 	defer closeLog()
-	location, err := filepath.Abs(o.repo)
+	at, err := absoluteLocation(o.repo.where(processDeps()))
 	if err != nil {
 		return err
 	}
-	repository, err := repo.Open(location, repo.Options{Create: true})
+	secret, err := o.repo.secret(ctx, processDeps())
 	if err != nil {
 		return err
 	}
+	options, err := o.storage.options()
+	if err != nil {
+		return err
+	}
+	repository, err := openRepository(ctx, at, secret, options)
+	if err != nil {
+		return err
+	}
+	defer repository.Close()
 	conn, stop, err := controlPlane(ctx, o, log)
 	if err != nil {
 		return err
@@ -90,7 +104,7 @@ func runCoordinator(ctx context.Context, o coordinatorOptions) error {
 	if err != nil {
 		return err
 	}
-	c, err := node.NewCoordinator(node.CoordinatorConfig{Bus: conn, Store: store, Repository: repository, Location: location,
+	c, err := node.NewCoordinator(node.CoordinatorConfig{Bus: conn, Store: store, Repository: repository, Location: at,
 		Post: snapline.Codepoint(o.codepoint), Log: log, Trace: trace})
 	if err != nil {
 		return &snapline.Error{Code: snapline.CodeInvalid, Message: err.Error()}
@@ -108,10 +122,18 @@ func runCoordinator(ctx context.Context, o coordinatorOptions) error {
 		case <-ctx.Done():
 			return nil
 		}
-		log.Info("coordinator is ready", "api", o.http, "agents", strings.TrimPrefix(o.listen+o.external, ","), "repository", location)
+		log.Info("coordinator is ready", "api", o.http, "agents", strings.TrimPrefix(o.listen+o.external, ","), "repository", location.Redact(at))
 		return api.Server{Service: c, Version: BuildVersion(), Log: log}.Serve(ctx, listener)
 	})
 	return all.Wait()
+}
+
+// absoluteLocation is a location as hosts can be told it.
+func absoluteLocation(at string) (string, error) {
+	if at == "" || strings.Contains(at, "://") {
+		return at, nil // its own error, or absolute already
+	}
+	return filepath.Abs(at)
 }
 
 // controlPlane starts the embedded server, or dials the external one.

@@ -21,8 +21,8 @@ var exits = [...]struct {
 	{snapline.CodeFailed, 1, "it was tried and did not work"},
 	{snapline.CodeInvalid, 2, "the command line, or a file, makes no sense"},
 	{snapline.CodeRefused, 3, "checked before the start and refused; nothing was touched"},
-	{snapline.CodeNotFound, 4, "no such group, snapshot or operation"},
-	{snapline.CodeBusy, 5, "another operation on the group is running"},
+	{snapline.CodeNotFound, 4, "no such group, snapshot, operation or repository"},
+	{snapline.CodeBusy, 5, "another operation on the group or repository is running"},
 	{snapline.CodeUnavailable, 6, "the coordinator or an agent cannot be reached"},
 	{snapline.CodeDamaged, 7, "stored data is not what was written"},
 	{snapline.CodeCancelled, 130, "stopped on request (Ctrl-C)"},
@@ -112,6 +112,21 @@ hint}.
                         pause_ms (longest), ram_bytes, stored_bytes}
   show                  Snapshot
   delete                {id, state: "deleted"}
+  prune, repo prune     PruneResult
+  repo repair           RepairResult
+  verify                {id, state: "ok", deep, objects: list of {member, kind
+                        (memory, disk, backing), disk, raw_bytes}}
+  export                {id, member, kind (memory, stream, disk), disk, file,
+                        bytes}
+  repo init             {id, location, key_file (if it was made)}
+  repo stats            {id, location, format, snapshots, raw_bytes, packs,
+                        pack_bytes, indexes, index_bytes, other_bytes, objects,
+                        cache_bytes}
+  repo check            {problems: [], unused, unused_bytes, snapshots, packs,
+                        bytes_read}; damage is an error, with a reason for each
+  repo key list         list of {id, label, created, kdf, current}
+  repo key add          {id, label, created, kdf}
+  repo key remove       {id, state: "removed", at}
   version               Version
 
 The names are those of the schemas in the HTTP API's description, which the

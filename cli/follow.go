@@ -84,5 +84,8 @@ func lost(op snapline.Operation, err error) error {
 	e := api.AsError(err)
 	e.Message = fmt.Sprintf("lost sight of %s %s: %s", op.Kind, op.ID, e.Message)
 	e.Hint = fmt.Sprintf("it may be running still: see `snapline status %s` and `snapline list %s`", op.Group, op.Group)
+	if op.Group == "" {
+		e.Hint = "it may be running still: starting it again tells"
+	}
 	return e
 }

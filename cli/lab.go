@@ -71,6 +71,10 @@ func labUpCommand() *cobra.Command {
 	f.StringVar(&workload, "workload", string(lab.Etcd), "etcd, bank, idle or none")
 	f.IntVar(&o.Hosts, "hosts", 3, "how many hosts, each with one VM")
 	f.IntVar(&o.MemMB, "mem", 256, "memory of each VM, in MiB")
+	f.IntVar(&o.DiskMB, "disk", 0, "size of each VM's disk, in MiB; -1 is none (default 512 for etcd, otherwise none)")
+	f.StringVar(&o.Repository, "repo", "", "an existing repository for the snapshots (default: one of the lab's own)")
+	f.StringVar(&o.S3, "s3", "", "the program of versitygw: it serves the lab's own repository by S3")
+	f.StringVar(&o.KeyFile, "key-file", "", "what opens --repo")
 	return cmd
 }
 
@@ -143,6 +147,9 @@ type labView struct {
 	Dir         string      `json:"dir"`
 	Server      string      `json:"server"`
 	GroupFile   string      `json:"group_file"`
+	Repository  string      `json:"repository"`
+	KeyFile     string      `json:"key_file"`
+	Env         []string    `json:"env,omitempty"` // what else a program needs to reach the repository
 	Coordinator bool        `json:"coordinator"`
 	Hosts       []labHost   `json:"hosts"`
 	VMs         []labVMView `json:"vms"`
@@ -164,6 +171,8 @@ type labVMView struct {
 
 func viewLab(l *lab.Lab) labView {
 	v := labView{Name: l.Name, Dir: l.Dir, Server: l.Server(), GroupFile: l.GroupFile(), Coordinator: l.DaemonAlive("coordinator")}
+	v.Repository, v.KeyFile = l.Repository()
+	v.Env = l.Env()
 	for _, h := range l.Hosts() {
 		v.Hosts = append(v.Hosts, labHost{Name: h.Name, Namespace: h.Namespace, Agent: l.DaemonAlive(h.Name)})
 	}
@@ -211,7 +220,11 @@ func writeLab(out io.Writer, v labView) error {
 	if !v.Coordinator {
 		fmt.Fprintln(out, "the coordinator is not running")
 	}
-	_, err := fmt.Fprintf(out, "\nTo talk to it:\n  export SNAPLINE_SERVER=%s\n  snapline apply -f %s\n", v.Server, v.GroupFile)
+	fmt.Fprintf(out, "\nTo talk to it:\n  export SNAPLINE_SERVER=%s SNAPLINE_KEY_FILE=%s\n", v.Server, v.KeyFile)
+	for _, e := range v.Env {
+		fmt.Fprintf(out, "  export %s\n", e)
+	}
+	_, err := fmt.Fprintf(out, "  snapline apply -f %s\n", v.GroupFile)
 	return err
 }
 

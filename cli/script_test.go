@@ -32,10 +32,15 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
+	runScripts(t, "testdata/script", func(*testscript.Env) {})
+}
+
+func runScripts(t *testing.T, dir string, setup func(*testscript.Env)) {
 	testscript.Run(t, testscript.Params{
-		Dir:           "testdata/script",
+		Dir:           dir,
 		UpdateScripts: *update,
 		Setup: func(e *testscript.Env) error {
+			setup(e)
 			e.Values[siteKey{}] = &site{}
 			e.Setenv("TZ", "UTC")
 			e.Setenv("SNAPLINE_SERVER", "unix://"+e.WorkDir+"/no.sock")
@@ -45,7 +50,11 @@ func TestScripts(t *testing.T) {
 			"serve":   serve,
 			"held":    held,
 			"release": release,
+			"pruning": pruning,
 			"exits":   exits,
+			"golden":  golden,
+			"store":   store,
+			"flip":    flip,
 		},
 	})
 }
@@ -57,7 +66,7 @@ type siteKey struct{}
 
 // serve starts a coordinator that is a fake, for the rest of the script:
 //
-//	serve [hold] [refuse] [stop-and-copy] [fail=METHOD:CODE]...
+//	serve [hold] [refuse] [stop-and-copy] [repository=ID@LOCATION] [fail=METHOD:CODE]...
 func serve(ts *testscript.TestScript, _ bool, args []string) {
 	clock := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 	o := apitest.Options{Now: func() time.Time { return clock }}
@@ -70,6 +79,8 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 			o.Fail = refused
 		case "stop-and-copy":
 			o.Method, o.Why = "stop-and-copy", "this kernel has no userfaultfd write protection"
+		case "repository":
+			o.Repository.ID, o.Repository.Location, _ = strings.Cut(value, "@")
 		case "fail":
 			method, code, _ := strings.Cut(value, ":")
 			faults[method] = &snapline.Error{Code: snapline.Code(code), Message: "as the script wants", Hint: "change the script"}
@@ -108,6 +119,29 @@ func held(ts *testscript.TestScript, _ bool, _ []string) {
 	case <-time.After(time.Minute):
 		ts.Fatalf("no operation came to be held")
 	}
+}
+
+// pruning waits until a prune, the second operation, says that it waits.
+func pruning(ts *testscript.TestScript, _ bool, _ []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	fake := ts.Value(siteKey{}).(*site).fake
+	for ctx.Err() == nil {
+		steps, err := fake.Progress(ctx, "prune-2", 0)
+		if err != nil {
+			select { // it has not begun
+			case <-time.After(10 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		for p := range steps {
+			if p.Phase == "wait" {
+				return
+			}
+		}
+	}
+	ts.Fatalf("no prune came to wait")
 }
 
 func release(ts *testscript.TestScript, _ bool, _ []string) {

@@ -72,15 +72,22 @@ func (d *demo) clear() error {
 	return err
 }
 
-// keepLogs copies the daemons' logs out of the lab's folder, which goes with it.
+// keepLogs copies the daemons' logs and the guests' consoles out of the lab's
+// folder, which goes with it.
 func (d *demo) keepLogs() {
 	to := filepath.Join(d.out, "demo-logs")
-	if err := os.RemoveAll(to); err == nil {
-		err = os.CopyFS(to, os.DirFS(filepath.Join(d.lab.Dir, "log")))
-		if err == nil {
-			d.say("the coordinator's and agents' logs are in %s", to)
+	if err := os.RemoveAll(to); err != nil {
+		return
+	}
+	if err := os.CopyFS(to, os.DirFS(filepath.Join(d.lab.Dir, "log"))); err != nil {
+		return
+	}
+	for _, vm := range d.lab.VMs() {
+		if b, err := os.ReadFile(vm.Console); err == nil {
+			_ = os.WriteFile(filepath.Join(to, vm.Name+".console"), b, 0o644) // the others may be enough
 		}
 	}
+	d.say("the coordinator's and agents' logs, and the guests' consoles, are in %s", to)
 }
 
 func (d *demo) say(format string, args ...any) {

@@ -38,10 +38,12 @@ type Coordinator struct {
 	// cutting is held from PREPARE to DISARM: rounds of groups that talk to one
 	// another would take each other's marks for their own.
 	cutting chan struct{}
+	leases  *leases
 
-	mu  sync.Mutex
-	ops map[snapline.OperationID]*operation
-	now map[snapline.GroupName]*operation // running, at most one a group
+	mu          sync.Mutex
+	ops         map[snapline.OperationID]*operation
+	now         map[snapline.GroupName]*operation // running, at most one a group
+	maintaining *operation                        // the repository, at most one
 }
 
 // NewCoordinator checks the configuration.
@@ -65,7 +67,8 @@ func NewCoordinator(c CoordinatorConfig) (*Coordinator, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Coordinator{CoordinatorConfig: c, roster: newRoster(c.Clock), ready: make(chan struct{}), cutting: make(chan struct{}, 1),
-		ops: map[snapline.OperationID]*operation{}, now: map[snapline.GroupName]*operation{}}, nil
+		leases: newLeases(c.Store, c.Clock, c.Log),
+		ops:    map[snapline.OperationID]*operation{}, now: map[snapline.GroupName]*operation{}}, nil
 }
 
 // Run serves until ctx ends; rounds that are under way are then left to the
@@ -75,6 +78,9 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	c.ctx = ctx
 	defer c.running.Wait()
 	defer cancel()
+	if err := c.leases.takeOver(ctx); err != nil {
+		return err
+	}
 	if err := c.discardUnfinished(ctx); err != nil {
 		return err
 	}

@@ -19,6 +19,8 @@ type operation struct {
 	hosts map[snapline.MemberName]snapline.HostName
 	// end frees the group for the next operation; it may be called twice.
 	end func()
+	// cancel, if not nil, ends what the operation does outside of a machine.
+	cancel func()
 
 	mu   sync.Mutex
 	op   snapline.Operation
@@ -147,6 +149,9 @@ func (c *Coordinator) idleLocked(g snapline.GroupName) error {
 	what := "its declaration is being changed"
 	if st := other.state(); st.ID != "" {
 		what = fmt.Sprintf("%s of %s is under way (operation %s)", st.Kind, st.Snapshot, st.ID)
+		if st.Snapshot == "" {
+			what = fmt.Sprintf("%s is under way (operation %s)", st.Kind, st.ID)
+		}
 	}
 	return &snapline.Error{Code: snapline.CodeBusy, Message: fmt.Sprintf("group %s is busy: %s", g, what), Hint: "wait until it has ended; snapline status " + string(g) + " shows it"}
 }
@@ -209,6 +214,9 @@ func (c *Coordinator) Cancel(_ context.Context, id snapline.OperationID) error {
 	}
 	if st := op.state(); st.State == "running" && st.Kind == kindRestore && op.restorePhase() != protocol.RestorePlan {
 		return &snapline.Error{Code: snapline.CodeRefused, Message: "the restore has stopped the group's members already: half a restore helps nobody, so it goes on to its end"}
+	}
+	if op.cancel != nil {
+		op.cancel()
 	}
 	op.loop.post(protocol.Cancelled{})
 	return nil

@@ -45,7 +45,8 @@ func (c *Coordinator) Snapshot(ctx context.Context, id snapline.SnapshotID) (sna
 	return s, nil
 }
 
-// Delete removes a snapshot's record and data. A damaged record can be deleted
+// Delete removes a snapshot's record and data; space comes back with Prune. A
+// damaged record can be deleted
 // too.
 func (c *Coordinator) Delete(ctx context.Context, id snapline.SnapshotID) error {
 	if _, err := c.Snapshot(ctx, id); err != nil && !errors.Is(err, snapline.ErrDamaged) {

@@ -40,7 +40,12 @@ func (c *Coordinator) Take(ctx context.Context, r snapline.TakeRequest) (snaplin
 	t := &take{c: c, op: op, group: rec.placed(), id: id, note: r.Note, began: time.Now()}
 	op.hosts = rec.Placement
 	op.end = release
-	c.running.Go(func() { t.run(r.Strategy) })
+	waiting, cancel := context.WithCancel(c.ctx)
+	op.cancel = cancel
+	c.running.Go(func() {
+		defer cancel()
+		t.run(waiting, r.Strategy)
+	})
 	return op.state(), nil
 }
 
@@ -56,9 +61,18 @@ type take struct {
 	holds   bool // the right to cut
 	done    bool
 	record  snapline.Snapshot
+	lease   *heldLease // on the repository, from before the first Put
 }
 
-func (t *take) run(s snapline.Strategy) {
+// run drives the round to its end. waiting ends when the round is cancelled,
+// which matters until the machine runs.
+func (t *take) run(waiting context.Context, s snapline.Strategy) {
+	var err error
+	if t.lease, err = t.c.leases.shared(waiting, t.id, t.op.waits); err != nil {
+		t.end(t.notBegun(err))
+		return
+	}
+	defer t.lease.release()
 	t.machine = protocol.NewCoordinator(protocol.Begin{Group: t.group, Round: t.op.round, Strategy: s, Post: t.c.Post, Deadlines: t.c.Deadlines})
 	l := t.op.loop
 	l.step, l.effect, l.failed = t.machine.Step, t.effect, t.failed
@@ -81,6 +95,20 @@ func (t *take) run(s snapline.Strategy) {
 	if !t.done { // the coordinator is ending
 		t.end(&snapline.Error{Code: snapline.CodeUnavailable, Message: "the coordinator was stopped during the round"})
 	}
+}
+
+// notBegun is why the round could not have the repository.
+func (t *take) notBegun(err error) *snapline.Error {
+	var e *snapline.Error
+	switch {
+	case t.c.ctx.Err() != nil:
+		return &snapline.Error{Code: snapline.CodeUnavailable, Message: "the coordinator was stopped before the round"}
+	case errors.Is(err, context.Canceled):
+		return &snapline.Error{Code: snapline.CodeCancelled, Message: "cancelled before it began", Err: err}
+	case errors.As(err, &e):
+		return e
+	}
+	return &snapline.Error{Code: snapline.CodeFailed, Message: err.Error(), Err: err}
 }
 
 func (t *take) release() {
@@ -128,7 +156,12 @@ func (t *take) effect(e protocol.Effect) error {
 func (t *take) commit(e protocol.Record) {
 	t.record = snapline.Snapshot{Format: snapline.SnapshotFormat, ID: t.id, Group: t.group, Note: t.note, TakenAt: t.c.Clock.Wall(), Cut: e.Cut, Members: e.Parts}
 	var done protocol.Recorded
-	if err := t.c.Repository.Commit(context.WithoutCancel(t.c.ctx), t.record); err != nil {
+	ctx := context.WithoutCancel(t.c.ctx)
+	err := t.lease.check(ctx)
+	if err == nil {
+		err = t.c.Repository.Commit(ctx, t.record)
+	}
+	if err != nil {
 		done.Err = err.Error()
 		if errors.Is(err, snapline.ErrExists) {
 			done.Err = fmt.Sprintf("the repository has a snapshot %s already, of another coordinator", t.id)

@@ -17,6 +17,7 @@ type watchedRepo struct {
 	held    map[snapline.SnapshotID]int
 	damaged map[string]bool
 	failPut atomic.Bool // of disks
+	upkeep  maintenance
 }
 
 func (r *watchedRepo) PutDisk(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, name string, d snapline.DiskContent) (snapline.Object, error) {

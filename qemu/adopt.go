@@ -55,8 +55,9 @@ func (h *Hypervisor) attach(ctx context.Context, name snapline.MemberName, path 
 }
 
 // frozenTime is how long QEMU's main loop may take for the negotiation and for
-// the end of a migration whose reader has died.
-const frozenTime = 2 * time.Second
+// the end of a migration whose reader has died. It is longer than the wait for
+// a greeting, so that which of the two has ended does not depend on chance.
+const frozenTime = qmp.GreetingWait + time.Second
 
 // negotiate opens the monitor, and frees a guest that was left frozen when an
 // earlier agent and its guard were killed together in the middle of a capture.
@@ -64,7 +65,9 @@ func negotiate(ctx context.Context, conn *net.UnixConn, path string, p *process)
 	soon, cancel := context.WithTimeout(ctx, frozenTime)
 	defer cancel()
 	client, err := qmp.New(soon, conn, path)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+	var busy *qmp.BusyError
+	silent := errors.As(err, &busy) && p.waitsForMemory() // not busy with somebody else
+	if silent || errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		if err := p.thaw(); err != nil {
 			return nil, err
 		}

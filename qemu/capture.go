@@ -100,9 +100,11 @@ func (c *capture) prime(ctx context.Context, path string) error {
 	}
 	go c.keepAlive(c.guard)
 	if c.canPrefault(ctx) {
-		return c.prefault(ctx)
+		err = c.prefault(ctx)
+	} else {
+		err = c.handOver(ctx)
 	}
-	return c.handOver(ctx)
+	return errors.Join(err, c.flushDisks()) // last, for the cut comes next
 }
 
 // choose applies the settings of the best method that QEMU accepts.

@@ -48,9 +48,19 @@ func TestKilledAgent(t *testing.T) {
 // TestKilledTogether kills this end and its guard in the middle of a capture:
 // the guest stands still until the next agent adopts the VM.
 func TestKilledTogether(t *testing.T) {
-	m := guestMachine(t, 256)
+	t.Run("memory", func(t *testing.T) { killTogether(t, guestMachine(t, 256), "cut") })
+	// A device that writes what it has read into protected memory stops QEMU's
+	// main loop as well.
+	t.Run("disk", func(t *testing.T) {
+		m, _ := diskMachine(t, 256, "virtio")
+		killTogether(t, m, "disks-cut")
+	})
+}
+
+func killTogether(t *testing.T, m *machine, phase string) {
+	t.Helper()
 	m.startWriting(t)
-	v := startVictim(t, m, "cut")
+	v := startVictim(t, m, phase)
 	if err := v.Process.Signal(syscall.SIGSTOP); err != nil { // or it would notice
 		t.Fatal(err)
 	}
@@ -61,9 +71,10 @@ func TestKilledTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.Wait()
-	vm := adopt(t, hypervisor(t, qemu.Options{}), m)
+	vm := adopt(t, hypervisor(t, qemu.Options{StateDir: filepath.Join(m.dir, "state")}), m)
 	m.awaitSweep(t, m.awaitSweep(t, 0)+64)
-	capture(t, vm, filepath.Join(m.dir, "spool"))
+	_, done := capture(t, vm, filepath.Join(m.dir, "spool"))
+	releaseAll(t, done.Disks)
 	m.awaitSweep(t, m.awaitSweep(t, 0)+64)
 }
 

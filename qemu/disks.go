@@ -3,7 +3,6 @@ package qemu
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/snapline/snapline"
@@ -19,13 +18,28 @@ const mergeTime = time.Minute
 
 // diskMachine is the VM as package disk sees it.
 func (v *VM) diskMachine() disk.Machine {
-	return disk.Machine{Name: v.name, Client: v.client, PID: v.proc.pid, Hold: v.hold}
+	return disk.Machine{Name: v.name, Client: v.client, PID: v.proc.pid, Hold: v.hold, Watch: v.watchMerge}
 }
 
-// hold stops the VM under a guard.
+// watchTime is for a guard that waits for this process's death only.
+const watchTime = 365 * 24 * time.Hour
+
+// watchMerge has a guard that ends the VM's merges if this process dies.
+func (v *VM) watchMerge(ctx context.Context) (unwatch func(), err error) {
+	guard, err := v.watchOver(ctx, watchTime, func() {})
+	if err != nil {
+		return nil, err
+	}
+	return guard.release, nil
+}
+
+// hold stops the VM under a guard, if it runs.
 func (v *VM) hold(ctx context.Context) (letGo func(), err error) {
 	if v.currentPause() != nil {
 		return func() {}, nil
+	}
+	if st, err := v.status(ctx); err != nil || !st.Running {
+		return func() {}, err
 	}
 	if err := v.Pause(ctx, holdTime); err != nil {
 		return nil, err
@@ -37,8 +51,8 @@ func (v *VM) hold(ctx context.Context) (letGo func(), err error) {
 	}, nil
 }
 
-// frozenDiskProblems lists the disks that cannot be captured.
-func (v *VM) frozenDiskProblems(ctx context.Context) ([]snapline.Reason, error) {
+// diskProblems lists the disks that cannot be captured.
+func (v *VM) diskProblems(ctx context.Context) ([]snapline.Reason, error) {
 	var all []snapline.Reason
 	v.mu.Lock()
 	trouble := v.diskTrouble
@@ -52,10 +66,6 @@ func (v *VM) frozenDiskProblems(ctx context.Context) ([]snapline.Reason, error) 
 
 // prepareDisks adds an overlay to each disk.
 func (c *capture) prepareDisks(ctx context.Context, label string) error {
-	store := c.vm.hypervisor.disks
-	if store == nil {
-		return nil
-	}
 	machine := c.vm.diskMachine()
 	disks, reasons, err := disk.Discover(ctx, machine)
 	if err != nil {
@@ -68,8 +78,16 @@ func (c *capture) prepareDisks(ctx context.Context, label string) error {
 	if len(refused) > 0 || len(disks) == 0 {
 		return errors.Join(refused...)
 	}
-	c.disks, err = store.Prepare(ctx, machine, label, disks)
+	c.disks, err = c.vm.hypervisor.disks.Prepare(ctx, machine, label, disks)
 	return err
+}
+
+// flushDisks shortens the stop that is to come.
+func (c *capture) flushDisks() error {
+	if c.disks == nil {
+		return nil
+	}
+	return c.disks.Flush()
 }
 
 // freezeDisks stops the VM, if it is not, and has it write to the overlays from
@@ -123,35 +141,8 @@ func (c *capture) dropDisks() {
 // recoverDisks merges what an earlier agent has left frozen. The VM can be
 // adopted all the same; Problems tells what is wrong.
 func (v *VM) recoverDisks(ctx context.Context) {
-	if store := v.hypervisor.disks; store != nil {
-		err := store.RecoverRunning(ctx, v.diskMachine())
-		v.mu.Lock()
-		v.diskTrouble = err
-		v.mu.Unlock()
-	}
-}
-
-// recoverStopped does the same for the disks of a VM that is not running.
-func (h *Hypervisor) recoverStopped(ctx context.Context, socket string) error {
-	if h.disks == nil {
-		return nil
-	}
-	return h.disks.RecoverStopped(ctx, socket)
-}
-
-// RecoverDisks merges what snapshots have left of the disks of VMs that are
-// dead now; call it when the agent starts, when a VM has gone, and before a
-// VM's disks are replaced. Those of running VMs are left to Adopt.
-func (h *Hypervisor) RecoverDisks(ctx context.Context) error {
-	if h.disks == nil {
-		return nil
-	}
-	sockets, err := h.disks.Pending()
-	all := []error{err}
-	for _, s := range sockets {
-		if err := h.recoverStopped(ctx, s); err != nil && !errors.Is(err, disk.ErrInUse) {
-			all = append(all, fmt.Errorf("disks of the VM at %s: %w", s, err))
-		}
-	}
-	return errors.Join(all...)
+	err := v.hypervisor.disks.RecoverRunning(ctx, v.diskMachine())
+	v.mu.Lock()
+	v.diskTrouble = err
+	v.mu.Unlock()
 }

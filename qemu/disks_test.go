@@ -3,7 +3,6 @@ package qemu_test
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,42 +12,6 @@ import (
 	"github.com/snapline/snapline"
 	"github.com/snapline/snapline/qemu"
 )
-
-// diskMachine is a machine that boots package disk's guest, which writes
-// numbered records to its disk and dirties its memory between them.
-func diskMachine(t testing.TB, mib int) (m *machine, path string) {
-	t.Helper()
-	needRoot(t)
-	boot, err := os.ReadFile("disk/testdata/guest.bin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Its parameters: see disk/guest_test.go.
-	binary.LittleEndian.PutUint32(boot[0x1a4:], 4095)
-	binary.LittleEndian.PutUint32(boot[0x1a8:], 4096)
-	binary.LittleEndian.PutUint32(boot[0x1ac:], uint32(mib-4)<<20)
-	boot[0x1b0] = 0x81
-	m = &machine{dir: t.TempDir()}
-	m.qmp, m.second, m.output = filepath.Join(m.dir, "qmp"), filepath.Join(m.dir, "second"), filepath.Join(m.dir, "out")
-	raw := filepath.Join(m.dir, "boot.raw")
-	path = filepath.Join(m.dir, "disk.qcow2")
-	if err := os.WriteFile(raw, boot, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(raw, 64<<20); err != nil {
-		t.Fatal(err)
-	}
-	run(t, "qemu-img", "convert", "-q", "-f", "raw", "-O", "qcow2", raw, path)
-	m.args = []string{
-		"-machine", "q35", "-accel", "tcg", "-m", fmt.Sprint(mib), "-nodefaults", "-display", "none",
-		"-drive", "if=none,id=d0,format=qcow2,file=" + path, "-device", "virtio-blk-pci,drive=d0,bootindex=0",
-		"-chardev", "file,id=out,path=" + m.output + ",append=on",
-		"-device", "isa-debugcon,iobase=0xe9,chardev=out",
-		"-qmp", "unix:" + m.qmp + ",server=on,wait=off",
-		"-qmp", "unix:" + m.second + ",server=on,wait=off",
-	}
-	return m, path
-}
 
 func releaseAll(t testing.TB, disks []snapline.FrozenDisk) {
 	t.Helper()
@@ -65,9 +28,10 @@ func releaseAll(t testing.TB, disks []snapline.FrozenDisk) {
 func TestDiskOfTheSameInstant(t *testing.T) {
 	for name, force := range map[string]string{"live": "", "stopped": "the test wants it"} {
 		t.Run(name, func(t *testing.T) {
-			m, path := diskMachine(t, 128)
+			m, files := diskMachine(t, 128, "virtio")
+			path := files[0].path
 			m.startWriting(t)
-			vm := adopt(t, hypervisor(t, qemu.Options{Disks: true, StateDir: t.TempDir(), ForceStopAndCopy: force}), m)
+			vm := adopt(t, hypervisor(t, qemu.Options{StateDir: t.TempDir(), ForceStopAndCopy: force}), m)
 			if r := vm.Problems(testContext(t)); len(r) > 0 {
 				t.Fatal(r)
 			}
@@ -123,10 +87,11 @@ func nextRecord(t testing.TB, spool string) uint32 {
 
 // TestCancelWithDisk gives up in every phase.
 func TestCancelWithDisk(t *testing.T) {
-	m, path := diskMachine(t, 128)
+	m, files := diskMachine(t, 128, "virtio")
+	path := files[0].path
 	m.startWriting(t)
 	state := t.TempDir()
-	vm := adopt(t, hypervisor(t, qemu.Options{Disks: true, StateDir: state}), m)
+	vm := adopt(t, hypervisor(t, qemu.Options{StateDir: state}), m)
 	for _, phase := range []string{"primed", "cut", "finished"} {
 		c, err := vm.Prime(testContext(t), filepath.Join(m.dir, "spool"))
 		if err != nil {
@@ -154,18 +119,22 @@ func TestCancelWithDisk(t *testing.T) {
 
 // TestDisksOfDeadVM kills the VM with its disk frozen.
 func TestDisksOfDeadVM(t *testing.T) {
-	m, path := diskMachine(t, 64)
+	m, files := diskMachine(t, 64, "virtio")
+	path := files[0].path
 	m.startWriting(t)
-	h := hypervisor(t, qemu.Options{Disks: true, StateDir: t.TempDir()})
+	h := hypervisor(t, qemu.Options{StateDir: t.TempDir()})
 	vm := adopt(t, h, m)
 	capture(t, vm, filepath.Join(m.dir, "spool"))
 	m.awaitSweep(t, m.awaitSweep(t, 0)+20)
-	if err := h.RecoverDisks(testContext(t)); err != nil {
-		t.Errorf("while it runs: %v", err)
+	if err := h.Reconcile(testContext(t)); err != nil {
+		t.Errorf("while somebody else has its monitor: %v", err)
+	}
+	if left, _ := filepath.Glob(path + ".*"); len(left) != 1 {
+		t.Errorf("overlays: %v", left)
 	}
 	m.kill()
 	<-vm.Gone()
-	if err := h.RecoverDisks(context.Background()); err != nil {
+	if err := h.Reconcile(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	if left, _ := filepath.Glob(path + ".*"); len(left) > 0 {
@@ -177,9 +146,9 @@ func TestDisksOfDeadVM(t *testing.T) {
 // BenchmarkCutWithDisk measures on a guest of 1 GiB that writes to its memory
 // and its disk all the time: stop, switch, snapshot, resume.
 func BenchmarkCutWithDisk(b *testing.B) {
-	m, _ := diskMachine(b, 1024)
+	m, _ := diskMachine(b, 1024, "virtio")
 	m.startWriting(b)
-	vm := adopt(b, hypervisor(b, qemu.Options{Disks: true, StateDir: b.TempDir()}), m)
+	vm := adopt(b, hypervisor(b, qemu.Options{StateDir: b.TempDir()}), m)
 	var pauses []float64
 	for b.Loop() {
 		report, done := capture(b, vm, filepath.Join(m.dir, "spool"))
@@ -195,9 +164,10 @@ func BenchmarkCutWithDisk(b *testing.B) {
 // TestNextAgentMerges lets go of a VM with its disk frozen, as an agent that
 // dies does: who adopts it next finishes the merge.
 func TestNextAgentMerges(t *testing.T) {
-	m, path := diskMachine(t, 64)
+	m, files := diskMachine(t, 64, "virtio")
+	path := files[0].path
 	m.startWriting(t)
-	o := qemu.Options{Disks: true, StateDir: t.TempDir()}
+	o := qemu.Options{StateDir: t.TempDir()}
 	vm := adopt(t, hypervisor(t, o), m)
 	capture(t, vm, filepath.Join(m.dir, "spool"))
 	m.awaitSweep(t, m.awaitSweep(t, 0)+20)

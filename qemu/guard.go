@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/snapline/snapline/qemu/disk"
 	"github.com/snapline/snapline/qemu/qmp"
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +22,9 @@ const (
 	guardMonitor = 4 // the QMP connection of that process
 	guardProcess = 5 // a pidfd of the QEMU
 )
+
+// guardDisks is the environment variable with the directory of disk journals.
+const guardDisks = "SNAPLINE_GUARD_DISKS"
 
 // guardOrder is what the parent says: until when the VM may be held, in ns of
 // CLOCK_BOOTTIME; 0 is the release.
@@ -46,9 +50,9 @@ const (
 const guardPatience = time.Minute
 
 // Guard is the whole life of a guard process: the program named by
-// Options.GuardCommand calls it, and exits. It lets a VM that is paused or
-// being captured run freely again when its parent dies, or when the deadline
-// passes that the parent has set. It ends without a word when the parent says
+// Options.GuardCommand calls it, and exits. It lets a VM that is paused, being
+// captured, or whose disks are being merged run freely again when its parent
+// dies, or when the deadline passes that the parent has set. It ends without a word when the parent says
 // that it is not needed any more.
 func Guard() error {
 	// Whoever ends the whole service means the parent; the guard must outlive it
@@ -145,6 +149,9 @@ func freeForDeadParent(p *process) error {
 	}
 	defer client.Close()
 	err = rescue(ctx, client, p)
+	if dir := os.Getenv(guardDisks); dir != "" {
+		err = errors.Join(err, disk.FreeJobs(ctx, client, dir))
+	}
 	_, contErr := qmp.Run(ctx, client, qmp.Cont{})
 	return errors.Join(err, contErr)
 }

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,6 +21,10 @@ type Options struct {
 	// Bridges maps the bridge that a machine was captured on to the one that it
 	// is attached to here. Bridges that are not named keep their names.
 	Bridges map[string]string
+	// DiskDirs maps directories where the disks of captured machines were to the
+	// ones that they go to here, with all that is below. Of several that fit the
+	// longest counts; paths below none stay as they are. All are absolute.
+	DiskDirs map[string]string
 	// LogDir gets one file per started machine with what QEMU prints. Empty: the
 	// file is beside the QMP socket.
 	LogDir string
@@ -29,11 +34,8 @@ type Options struct {
 	// ForceStopAndCopy says why background snapshots are not to be used; empty
 	// leaves the choice to the adapter.
 	ForceStopAndCopy string
-	// Disks captures writable disks together with the RAM. Without it machines
-	// that have one are refused.
-	Disks bool
-	// StateDir must survive a reboot: journals of disk snapshots are there. Needed
-	// with Disks.
+	// StateDir is needed, and must survive a reboot: what is known of disks that
+	// are being captured or restored is there. One process at a time may use it.
 	StateDir string
 }
 
@@ -46,8 +48,8 @@ type Hypervisor struct {
 	// patience is how long a capture may stand still.
 	patience time.Duration
 
-	// disks freezes disks; nil without Options.Disks.
 	disks *disk.Store
+	dirs  diskDirs
 
 	mu     sync.Mutex
 	accels map[string]string // what ProbeAccel has found, by program
@@ -57,6 +59,9 @@ var _ snapline.Hypervisor = (*Hypervisor)(nil)
 
 // New checks the options. It starts nothing.
 func New(o Options) (*Hypervisor, error) {
+	if o.StateDir == "" {
+		return nil, errors.New("no state directory given: it must survive a reboot, or disks that are being captured could be lost")
+	}
 	if len(o.GuardCommand) == 0 {
 		o.GuardCommand = []string{"/proc/self/exe", "guard"}
 	}
@@ -75,10 +80,15 @@ func New(o Options) (*Hypervisor, error) {
 		return nil, err
 	}
 	h := &Hypervisor{opts: o, ns: ns, patience: patience, accels: map[string]string{}}
-	if o.Disks {
-		if h.disks, err = disk.Open(filepath.Join(o.StateDir, "disks")); err != nil {
-			return nil, err
-		}
+	if h.dirs, err = newDiskDirs(o.DiskDirs); err != nil {
+		return nil, err
+	}
+	state, err := filepath.Abs(o.StateDir)
+	if err != nil {
+		return nil, fmt.Errorf("state directory %s: %w", o.StateDir, err)
+	}
+	if h.disks, err = disk.Open(filepath.Join(state, "disks")); err != nil {
+		return nil, err
 	}
 	return h, nil
 }

@@ -156,6 +156,9 @@ func hypervisor(t testing.TB, o qemu.Options) *qemu.Hypervisor {
 	if o.LogDir == "" {
 		o.LogDir = t.TempDir()
 	}
+	if o.StateDir == "" {
+		o.StateDir = t.TempDir()
+	}
 	h, err := qemu.New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -192,29 +195,26 @@ func capture(t testing.TB, vm snapline.VM, spool string) (snapline.CaptureReport
 }
 
 // load starts a machine from a spool; the test's end kills it.
-func load(t testing.TB, h *qemu.Hypervisor, m *machine, info snapline.VMInfo, spool string) snapline.VM {
+func load(t testing.TB, h *qemu.Hypervisor, m *machine, info snapline.VMInfo, spool string, disks ...snapline.StoredDisk) snapline.VM {
 	t.Helper()
 	f, err := os.Open(spool)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	vm, err := h.Load(testContext(t), m.member(), info, f)
+	vm, err := h.Load(testContext(t), m.member(), info, f, disks)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := errors.Join(vm.Kill(ctx), ignoreClosed(vm.Close())); err != nil {
+		if err := errors.Join(h.Stop(ctx, m.member()), vm.Close()); err != nil {
 			t.Error(err)
 		}
 	})
 	return vm
 }
-
-// ignoreClosed drops what Close says about a VM that is dead already.
-func ignoreClosed(error) error { return nil }
 
 func status(t testing.TB, vm snapline.VM) string {
 	t.Helper()

@@ -32,7 +32,7 @@ type started struct {
 const firstTap = 3
 
 // launch starts the machine, paused and waiting for its state.
-func (h *Hypervisor) launch(ctx context.Context, m snapline.Member, socket string, info snapline.VMInfo) (*started, error) {
+func (h *Hypervisor) launch(ctx context.Context, m snapline.Member, socket string, info snapline.VMInfo, moved map[string]string) (*started, error) {
 	program, err := findProgram(info.Exec)
 	if err != nil {
 		return nil, err
@@ -58,7 +58,9 @@ func (h *Hypervisor) launch(ctx context.Context, m snapline.Member, socket strin
 			next++
 		}
 	}
-	args, err := cmdline.Rewrite(info.Args, target(info, socket, numbers))
+	to := target(info, socket, numbers)
+	to.Disks = moved
+	args, err := cmdline.Rewrite(info.Args, to)
 	if err != nil {
 		return nil, err
 	}
@@ -147,13 +149,24 @@ func findProgram(captured string) (string, error) {
 	return path, nil
 }
 
+// checkFree wants nobody to listen where the monitor is to be.
+func checkFree(ctx context.Context, path string) error {
+	conn, err := dial(ctx, path)
+	if err != nil {
+		return nil
+	}
+	defer conn.Close()
+	cred, err := peerCredentials(conn)
+	if err != nil {
+		return fmt.Errorf("QMP socket %s is in use: %w", path, err)
+	}
+	return fmt.Errorf("QMP socket %s is in use by process %d: stop it first", path, cred.Pid)
+}
+
 // removeDeadSocket makes way for QEMU's own, unless somebody listens there.
 func removeDeadSocket(ctx context.Context, path string) error {
-	conn, err := dial(ctx, path)
-	if err == nil {
-		cred, _ := peerCredentials(conn)
-		conn.Close()
-		return fmt.Errorf("QMP socket %s is in use by process %d: stop it first", path, cred.Pid)
+	if err := checkFree(ctx, path); err != nil {
+		return err
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("QMP socket: %w", err)

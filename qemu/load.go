@@ -14,30 +14,54 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Load starts the machine on taps of its own and feeds it the stream. The
-// process lives on when this one ends.
-func (h *Hypervisor) Load(ctx context.Context, m snapline.Member, info snapline.VMInfo, stream snapline.Stream) (snapline.VM, error) {
+// Load writes the machine's disks, starts it on taps of its own and feeds it
+// the stream. The process lives on when this one ends.
+//
+// A disk that is replaced is kept under a second name, disk.KeptPath, until the
+// VM is let go of. One that is kept there already, by a restore that was broken
+// off, is the user's and stays. Backing files are never replaced: see
+// disk.Store.PlaceBacking. The error wraps disk.ErrInUse when a living process
+// has one of the old disks open, and is a *disk.KeptError when the user must
+// choose between two.
+func (h *Hypervisor) Load(ctx context.Context, m snapline.Member, info snapline.VMInfo, stream snapline.Stream, disks []snapline.StoredDisk) (snapline.VM, error) {
 	path, err := socketPath(m)
 	if err != nil {
 		return nil, err
 	}
-	vm, err := h.load(ctx, m, path, info, stream)
+	vm, err := h.load(ctx, m, path, info, stream, disks)
 	if err != nil {
 		return nil, fmt.Errorf("load vm %s: %w", m.Name, err)
 	}
 	return vm, nil
 }
 
-func (h *Hypervisor) load(ctx context.Context, m snapline.Member, path string, info snapline.VMInfo, stream io.Reader) (*VM, error) {
+func (h *Hypervisor) load(ctx context.Context, m snapline.Member, path string, info snapline.VMInfo, stream io.Reader, disks []snapline.StoredDisk) (*VM, error) {
 	head, err := checkStream(stream) // QEMU waits for ever for the header of nothing
 	if err != nil {
 		return nil, err
 	}
 	stream = io.MultiReader(bytes.NewReader(head), stream)
-	if err := h.recoverStopped(ctx, path); err != nil {
+	if err := checkFree(ctx, path); err != nil {
 		return nil, err
 	}
-	started, err := h.launch(ctx, m, path, info)
+	if err := h.disks.RecoverStopped(ctx, path); err != nil {
+		return nil, err
+	}
+	restored, err := h.writeDisks(ctx, path, info, disks)
+	if err != nil {
+		return nil, err
+	}
+	vm, err := h.boot(ctx, m, path, info, stream, restored.moved)
+	if err != nil {
+		return nil, restored.failed(err)
+	}
+	vm.restored = restored
+	return vm, nil
+}
+
+// boot starts the machine and gives it its state. After an error it is gone.
+func (h *Hypervisor) boot(ctx context.Context, m snapline.Member, path string, info snapline.VMInfo, stream io.Reader, moved map[string]string) (*VM, error) {
+	started, err := h.launch(ctx, m, path, info, moved)
 	if err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func TestRestoreElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.cmd.Wait()
-	if r := there.Plan(testContext(t), m.member(), info); len(r) > 0 {
+	if r := there.Plan(testContext(t), m.member(), info, nil); len(r) > 0 {
 		t.Errorf("plan: %v", r)
 	}
 	ears := sniff(t, h2)
@@ -151,7 +151,7 @@ func TestLoadFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bad := info
 			bad.Args = append(append([]string{}, info.Args...), c.args...)
-			_, err := h.Load(testContext(t), m.member(), bad, c.stream)
+			_, err := h.Load(testContext(t), m.member(), bad, c.stream, nil)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}

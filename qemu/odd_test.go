@@ -64,7 +64,7 @@ func TestOtherUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	restored, err := other.Load(testContext(t), m.member(), info, f)
+	restored, err := other.Load(testContext(t), m.member(), info, f, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,9 +42,13 @@ func (v *VM) Pause(ctx context.Context, atMost time.Duration) error {
 // Resume lets the VM run, and ends the guard. It also starts a VM that Load has
 // left paused.
 func (v *VM) Resume(ctx context.Context) error {
+	if err := v.restored.resuming(); err != nil {
+		return fmt.Errorf("resume vm %s: %w", v.name, err)
+	}
 	if _, err := qmp.Run(ctx, v.client, qmp.Cont{}); err != nil {
 		return fmt.Errorf("resume vm %s: %w", v.name, err)
 	}
+	v.restored.hasRun()
 	v.forgetPause()
 	return nil
 }

@@ -16,13 +16,14 @@ type plan struct {
 	h       *Hypervisor
 	member  snapline.Member
 	info    snapline.VMInfo
+	disks   []snapline.DiskSnapshot
 	opts    []cmdline.Option
 	reasons []snapline.Reason
 }
 
 // Plan checks everything that can be known before Load, all at once.
-func (h *Hypervisor) Plan(ctx context.Context, m snapline.Member, info snapline.VMInfo) []snapline.Reason {
-	p := &plan{h: h, member: m, info: info, opts: cmdline.Parse(info.Args)}
+func (h *Hypervisor) Plan(ctx context.Context, m snapline.Member, info snapline.VMInfo, disks []snapline.DiskSnapshot) []snapline.Reason {
+	p := &plan{h: h, member: m, info: info, disks: disks, opts: cmdline.Parse(info.Args)}
 	path, err := socketPath(m)
 	if err != nil {
 		p.refuse("", "%v", err)
@@ -41,6 +42,7 @@ func (h *Hypervisor) Plan(ctx context.Context, m snapline.Member, info snapline.
 	p.checkSocket(ctx, path)
 	p.checkBridges()
 	p.checkFiles(path)
+	p.checkDisks(ctx, path)
 	p.checkMemory(ctx, path)
 	p.checkUser()
 	for _, why := range cmdline.Unrepeatable(info.Args) {
@@ -104,13 +106,13 @@ func (p *plan) checkBridges() {
 }
 
 // checkFiles looks for what the command line reads, and for the directories of
-// what it makes.
+// what it makes. Disks that were captured come out of the repository.
 func (p *plan) checkFiles(socket string) {
 	if st, err := os.Stat(p.info.Dir); err != nil || !st.IsDir() {
 		p.refuse("create it", "no working directory %s", p.info.Dir)
 	}
 	for _, f := range cmdline.Inputs(p.opts, p.info.Dir) {
-		if _, err := os.Stat(f.Path); err != nil {
+		if _, err := os.Stat(f.Path); err != nil && !p.captured(f.Path) {
 			p.refuse("copy it to this host", "no file %s (-%s)", f.Path, f.Option)
 		}
 	}

@@ -26,7 +26,7 @@ func TestPlan(t *testing.T) {
 		Args: []string{"-machine", "q35", "-cpu", "qemu64,+rdrand", "-netdev", "tap,id=n0"},
 		NICs: []snapline.NIC{{ID: "n0", Tap: "t0", Bridge: "br0", Backend: "tap"}},
 	}
-	if r := h.Plan(testContext(t), member, good); len(r) > 0 {
+	if r := h.Plan(testContext(t), member, good, nil); len(r) > 0 {
 		t.Errorf("nothing is wrong, but: %v", r)
 	}
 	for name, c := range map[string]struct {
@@ -53,7 +53,7 @@ func TestPlan(t *testing.T) {
 			bad.NICs = append([]snapline.NIC{}, good.NICs...)
 			c.break_(&bad)
 			var text string
-			for _, r := range h.Plan(testContext(t), member, bad) {
+			for _, r := range h.Plan(testContext(t), member, bad, nil) {
 				text += r.String() + "\n"
 			}
 			if c.want == "" && text != "" || !strings.Contains(text, c.want) {
@@ -71,7 +71,7 @@ func TestPlanSharedSocket(t *testing.T) {
 	m.start(t)
 	vm := adopt(t, hypervisor(t, qemu.Options{}), m)
 	h := hypervisor(t, qemu.Options{NetNS: host})
-	if r := h.Plan(testContext(t), m.member(), vm.Info()); len(r) != 0 {
+	if r := h.Plan(testContext(t), m.member(), vm.Info(), nil); len(r) != 0 {
 		t.Errorf("plan %v", r)
 	}
 	if err := h.Stop(testContext(t), m.member()); err != nil {

@@ -83,34 +83,6 @@ func (v *VM) migrationProblems(ctx context.Context) ([]snapline.Reason, error) {
 	return all, nil
 }
 
-// diskProblems refuses writable disks that cannot be captured, or all of them
-// unless that is wanted: RAM without them would be a lie. Read-only media are
-// fine.
-func (v *VM) diskProblems(ctx context.Context) ([]snapline.Reason, error) {
-	if v.hypervisor.disks != nil {
-		return v.frozenDiskProblems(ctx)
-	}
-	blocks, err := qmp.Run(ctx, v.client, qmp.QueryBlock{})
-	if err != nil {
-		return nil, err
-	}
-	var all []snapline.Reason
-	for _, b := range blocks {
-		if b.Inserted == nil || b.Inserted.ReadOnly {
-			continue
-		}
-		name := b.Device
-		if name == "" {
-			name = b.QOMPath
-		}
-		all = append(all, snapline.Reason{
-			Text: fmt.Sprintf("disk %s (%s) is writable: this agent does not capture disks, and a snapshot without them would be a lie", name, b.Inserted.File),
-			Hint: "boot from an initramfs or a read-only image (readonly=on)",
-		})
-	}
-	return all, nil
-}
-
 // deviceProblems finds devices that came or went after the start: the command
 // line no longer describes the machine.
 func (v *VM) deviceProblems(ctx context.Context) ([]snapline.Reason, error) {

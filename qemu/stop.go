@@ -76,6 +76,15 @@ func (h *Hypervisor) instance(pid int, path string) (*process, error) {
 }
 
 func (h *Hypervisor) isInstance(p *process, path string) (bool, error) {
+	if ok, err := p.serves(path); !ok || err != nil {
+		return false, err
+	}
+	return h.ns.holds(p.pid)
+}
+
+// serves reports whether it is a QEMU, of whatever host, whose command line
+// makes a monitor at the path.
+func (p *process) serves(path string) (bool, error) {
 	exe, err := p.exe()
 	if err != nil || !looksLikeQEMU(exe) {
 		return false, nil // a kernel thread, or one that we may not look into
@@ -85,10 +94,7 @@ func (h *Hypervisor) isInstance(p *process, path string) (bool, error) {
 		return false, err
 	}
 	dir, err := os.Readlink(p.path("cwd"))
-	if err != nil || !cmdline.HasQMP(cmdline.Parse(args[1:]), dir, path) {
-		return false, err
-	}
-	return h.ns.holds(p.pid)
+	return err == nil && cmdline.HasQMP(cmdline.Parse(args[1:]), dir, path), err
 }
 
 // notGone drops errors that only say that the process has ended meanwhile.

@@ -123,6 +123,27 @@ func (p *process) userfaults() ([]int, error) {
 	return fds, nil
 }
 
+// waitsForMemory reports whether the main loop stands still at memory that is
+// write-protected (proc_pid_wchan(5): handle_userfault). A capture that is alive
+// keeps it waiting for no more than milliseconds at a time. A kernel that does
+// not show where threads sleep tells nothing.
+func (p *process) waitsForMemory() bool {
+	for range waitSamples {
+		where, err := p.proc("wchan")
+		if err != nil || !strings.Contains(string(where), "userfault") {
+			return false
+		}
+		time.Sleep(waitSample)
+	}
+	return true
+}
+
+// How often, and how far apart, waitsForMemory looks.
+const (
+	waitSamples = 20
+	waitSample  = 10 * time.Millisecond
+)
+
 // memoryRange is struct uffdio_range, with the mode that makes it struct
 // uffdio_writeprotect.
 type memoryRange struct{ start, length, mode uint64 }

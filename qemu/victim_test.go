@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,10 +21,10 @@ const victimPause = time.Second
 // victim is the process that the crash tests kill or freeze: it goes through a
 // capture as far as it is told, says so, and then waits for its end.
 //
-//	victim PHASE QMP SPOOL
+//	victim PHASE QMP SPOOL STATE
 func victim(args []string) error {
 	phase, ctx := args[0], context.Background()
-	var o qemu.Options
+	o := qemu.Options{StateDir: args[3]}
 	if phase == "copying" {
 		o.ForceStopAndCopy = "the test wants it"
 	}
@@ -31,7 +32,7 @@ func victim(args []string) error {
 	if err != nil {
 		return err
 	}
-	qemu.SetPatience(h, victimPause)
+	qemu.SetPatience(h, 3*victimPause) // a busy machine makes a capture stand still, too
 	vm, err := h.Adopt(ctx, snapline.Member{Name: "vm", QEMU: &snapline.QEMU{QMP: args[1]}})
 	if err != nil {
 		return err
@@ -54,6 +55,9 @@ func victimSteps(ctx context.Context, vm snapline.VM, phase, spool string) error
 	if err != nil || phase == "primed" {
 		return err
 	}
+	if strings.HasPrefix(phase, "disks-") {
+		return victimDisks(ctx, c, phase)
+	}
 	if phase == "primed-paused" {
 		return vm.Pause(ctx, time.Hour)
 	}
@@ -61,10 +65,25 @@ func victimSteps(ctx context.Context, vm snapline.VM, phase, spool string) error
 	return err
 }
 
+// victimDisks goes on until the disks are frozen, stored, or being merged.
+func victimDisks(ctx context.Context, c snapline.Capture, phase string) error {
+	if _, err := c.Cut(ctx); err != nil || phase == "disks-cut" {
+		return err
+	}
+	done, err := c.Finish(ctx)
+	if err != nil || phase == "disks-finished" {
+		return err
+	}
+	for _, d := range done.Disks {
+		go d.Release(ctx)
+	}
+	return nil
+}
+
 // startVictim runs a victim until it has reached its phase.
 func startVictim(t *testing.T, m *machine, phase string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", "victim", phase, m.qmp, filepath.Join(m.dir, "spool"))
+	cmd := exec.Command("/proc/self/exe", "victim", phase, m.qmp, filepath.Join(m.dir, "spool"), filepath.Join(m.dir, "state"))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -19,7 +20,8 @@ type VM struct {
 	info       snapline.VMInfo
 	gone       chan struct{}
 
-	diskTrouble error // what an earlier capture of the disks has left, and why
+	diskTrouble error     // what an earlier capture of the disks has left, and why
+	restored    *restored // of a VM that Load has started
 
 	mu      sync.Mutex
 	pause   *pause   // of Pause; nil while the VM runs
@@ -66,16 +68,21 @@ func (v *VM) Announce(ctx context.Context) error {
 }
 
 // Kill ends the process at once and waits until it, its sockets and its taps
-// are gone.
+// are gone. Disks that Load has replaced are put back.
 func (v *VM) Kill(ctx context.Context) error {
 	if err := v.proc.kill(ctx); err != nil {
+		return fmt.Errorf("kill vm %s: %w", v.name, err)
+	}
+	if err := v.restored.undo(); err != nil {
 		return fmt.Errorf("kill vm %s: %w", v.name, err)
 	}
 	return nil
 }
 
 // Close cancels a capture under way, ends a pause of ours, and lets go of the
-// monitor. A VM that Load has started and nobody has resumed stays paused.
+// monitor. A VM that Load has started and nobody has resumed stays paused, and
+// the disks that it has replaced stay beside its own; if Resume was called, they
+// are given up.
 func (v *VM) Close() error {
 	v.mu.Lock()
 	c := v.capture
@@ -89,7 +96,7 @@ func (v *VM) Close() error {
 	v.guards.Wait() // at most the second after which one that hangs is killed
 	v.client.Close()
 	v.proc.release()
-	return err
+	return errors.Join(err, v.restored.letGo())
 }
 
 // Status is QEMU's run state: running, paused, postmigrate, …

@@ -88,7 +88,8 @@ func (v *VM) spawnGuard(control int) (*os.Process, error) {
 	defer unix.Close(monitor)
 	var child *os.Process
 	if ctrlErr := v.proc.raw.Control(func(pidfd uintptr) {
-		child, err = spawn{Args: v.hypervisor.opts.GuardCommand, Files: map[int]int{
+		env := append(os.Environ(), guardDisks+"="+v.hypervisor.disks.Dir())
+		child, err = spawn{Args: v.hypervisor.opts.GuardCommand, Env: env, Files: map[int]int{
 			guardControl: control, guardMonitor: monitor, guardProcess: int(pidfd),
 		}}.start()
 	}); ctrlErr != nil {

@@ -35,11 +35,12 @@ type Problem struct {
 	Object   string              `json:"object,omitempty"`
 	// Part is "RAM block pc.ram", "device state", "disk", or empty; First and
 	// Last are the pages lost in it, when Pages is true.
-	Part        string `json:"part,omitempty"`
-	Pages       bool   `json:"pages,omitempty"`
-	First, Last int64  `json:",omitempty"`
-	Blob        string `json:"blob,omitempty"`
-	Text        string `json:"text"`
+	Part  string `json:"part,omitempty"`
+	Pages bool   `json:"pages,omitempty"`
+	First int64  `json:"first,omitempty"`
+	Last  int64  `json:"last,omitempty"`
+	Blob  string `json:"blob,omitempty"`
+	Text  string `json:"text"`
 }
 
 func (p Problem) String() string {
@@ -66,7 +67,8 @@ func (p Problem) String() string {
 // maps, and compares the sizes of packs; deep, it reads, unpacks and hashes
 // everything. The error is for storage that cannot be read at all.
 func (r *Repository) Check(ctx context.Context, deep bool) (CheckReport, error) {
-	c := &check{r: r, stored: map[pack.ID]int64{}, bad: map[frameKey]string{}, lost: map[pack.ID]string{}}
+	c := &check{r: r, stored: map[pack.ID]int64{}, bad: map[frameKey]string{}, lost: map[pack.ID]string{},
+		lostPages: map[page.ID]pack.ID{}}
 	if err := c.run(ctx, deep); err != nil {
 		return c.report, fmt.Errorf("check %s: %w", r.store, err)
 	}
@@ -77,9 +79,12 @@ type check struct {
 	r      *Repository
 	report CheckReport
 	stored map[pack.ID]int64
-	lost   map[pack.ID]string  // packs that are missing or of another size
-	bad    map[frameKey]string // frames that are not what was written
-	marks  *marks
+	lost   map[pack.ID]string // packs that are missing or of another size
+	// lostPages are what missing packs held, as far as memory allows.
+	missing   []pack.ID
+	lostPages map[page.ID]pack.ID
+	bad       map[frameKey]string // frames that are not what was written
+	marks     *marks
 }
 
 func (c *check) add(p Problem) { c.report.Problems = append(c.report.Problems, p) }
@@ -94,7 +99,7 @@ func (c *check) run(ctx context.Context, deep bool) error {
 	if err := c.packs(ctx, deep); err != nil {
 		return err
 	}
-	if err := c.r.syncIndex(ctx); err != nil {
+	if err := c.r.relearnIndex(ctx); err != nil {
 		if errors.Is(err, snapline.ErrDamaged) {
 			return nil // said already; what lies behind it cannot be judged
 		}
@@ -106,7 +111,18 @@ func (c *check) run(ctx context.Context, deep bool) error {
 	}
 	defer t.Close()
 	c.marks = newMarks(t)
-	return c.snapshots(ctx)
+	if err := c.snapshots(ctx); err != nil {
+		return err
+	}
+	if len(c.report.Problems) == 0 {
+		// Nobody needs the packs that are missing: their index was written late, by
+		// a round that had been given up when a prune ran.
+		return nil
+	}
+	for _, id := range c.missing {
+		c.add(Problem{Blob: packName(id), Text: c.lost[id]})
+	}
+	return nil
 }
 
 // packs compares indexes with what is stored.
@@ -164,7 +180,8 @@ func (c *check) pack(ctx context.Context, p pack.Contents, deep bool) error {
 	size, ok := c.stored[p.ID]
 	switch {
 	case !ok:
-		c.lost[p.ID] = "it is missing"
+		c.miss(p)
+		return nil
 	case size != p.Size:
 		c.lost[p.ID] = fmt.Sprintf("it has %d bytes, not %d", size, p.Size)
 	}
@@ -186,6 +203,22 @@ func (c *check) pack(ctx context.Context, p pack.Contents, deep bool) error {
 		c.add(Problem{Blob: packName(p.ID), Text: text})
 	}
 	return nil
+}
+
+// maxLostPages bounds lostPages: 64 MiB.
+const maxLostPages = 1 << 20
+
+// miss notes a pack that is not there.
+func (c *check) miss(p pack.Contents) {
+	c.lost[p.ID] = "it is missing"
+	c.missing = append(c.missing, p.ID)
+	for _, f := range p.Frames {
+		for _, id := range f.IDs {
+			if len(c.lostPages) < maxLostPages {
+				c.lostPages[id] = p.ID
+			}
+		}
+	}
 }
 
 // checkPack looks at all bytes of a pack.
@@ -276,7 +309,7 @@ func (c *check) root(ctx context.Context, ref rootRef) error {
 		c.add(Problem{Snapshot: ref.snapshot, Object: ref.object, Blob: ref.name(), Text: err.Error()})
 		return nil
 	}
-	nodes := fetch{c.r.stored(), pack.Nodes}
+	nodes := fetch{c.r.stored().learned(), pack.Nodes}
 	h := c.r.hasher(pack.Nodes)
 	for part, pm := range rt.Maps {
 		run := Problem{Snapshot: ref.snapshot, Object: ref.object, Part: rt.part(part)}
@@ -308,14 +341,23 @@ func (c *check) root(ctx context.Context, ref rootRef) error {
 func (c *check) page(run *Problem, i int64, id page.ID) {
 	text, name := "", ""
 	if loc, ok := c.r.index.Lookup(id); !ok {
-		text = "in no index"
+		text = notIndexed
+		if p, ok := c.lostPages[id]; ok {
+			name, text = packName(p), c.lost[p]
+		}
 	} else {
 		name = packName(loc.Pack)
 		if text = c.lost[loc.Pack]; text == "" {
 			text = c.bad[frameKey{loc.Pack, loc.Offset}]
 		}
 	}
-	if run.Pages && (text != run.Text || name != run.Blob || i != run.Last+1) {
+	c.extend(run, i, text, name)
+}
+
+// extend adds a lost page to the run, or, without a text, ends it. Pages that
+// are stored nowhere, such as those of zeros, may lie in between.
+func (c *check) extend(run *Problem, i int64, text, name string) {
+	if run.Pages && (text != run.Text || name != run.Blob) {
 		c.endRun(run)
 	}
 	if text == "" {

@@ -93,7 +93,7 @@ func TestCrashWriter(t *testing.T) {
 		} else if !errors.Is(err, snapline.ErrNotFound) {
 			t.Fatal(err)
 		}
-		if _, err := r.Prune(t.Context(), PruneOptions{}); err != nil {
+		if _, err := r.Prune(t.Context(), snapline.PruneOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		wantClean(t, r)
@@ -128,7 +128,7 @@ func TestCrashPruner(t *testing.T) {
 		if err := r.Delete(t.Context(), "etcd-1"); err != nil && !errors.Is(err, snapline.ErrNotFound) {
 			return err
 		}
-		rep, err := r.Prune(t.Context(), PruneOptions{})
+		rep, err := r.Prune(t.Context(), snapline.PruneOptions{})
 		if err == nil && rep.PacksDeleted+rep.PacksRewritten == 0 {
 			err = errors.New("there was nothing to prune")
 		}
@@ -139,7 +139,7 @@ func TestCrashPruner(t *testing.T) {
 		wantStream(t, r, "etcd-2", two)
 		wantStream(t, r, "etcd-3", three)
 		_ = r.Delete(t.Context(), "etcd-1") // it may be gone
-		if _, err := r.Prune(t.Context(), PruneOptions{}); err != nil {
+		if _, err := r.Prune(t.Context(), snapline.PruneOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		wantClean(t, r)

@@ -198,10 +198,10 @@ func TestRepairIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	fresh := reopen(t, store, Options{})
-	if err := fresh.Verify(t.Context(), "etcd-1", "n1", o); err == nil || !strings.Contains(err.Error(), "--repair") {
+	if err := fresh.Verify(t.Context(), "etcd-1", "n1", o); err == nil || !strings.Contains(err.Error(), "snapline repo repair") {
 		t.Errorf("Verify = %v", err)
 	}
-	if n, err := fresh.RepairIndex(t.Context()); err != nil || n != 1 {
+	if n, err := fresh.RepairIndex(t.Context(), nil); err != nil || n != 1 {
 		t.Errorf("repair: %d packs, %v", n, err)
 	}
 	wantStream(t, fresh, "etcd-1", stream)
@@ -214,7 +214,7 @@ func TestRepairIndex(t *testing.T) {
 	if err := blobtest.Truncate(t.Context(), store, packs[0], 1000); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := fresh.RepairIndex(t.Context()); !errors.Is(err, snapline.ErrDamaged) || n != 0 {
+	if n, err := fresh.RepairIndex(t.Context(), nil); !errors.Is(err, snapline.ErrDamaged) || n != 0 {
 		t.Errorf("repair: %d packs, %v", n, err)
 	}
 	again := stored(t, fresh, "etcd-2", stream)

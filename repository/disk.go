@@ -168,9 +168,22 @@ func (r *Repository) extents(ctx context.Context, rt *root, yield func(snapline.
 	}
 }
 
-// extents returns the runs of pages that are not zero, of a disk of that size.
+// extents returns what the disk holds: runs of pages, and of zeros without data.
 func (w *window) extents(size int64) (list []snapline.Extent, err error) {
-	for run := range w.runs() {
+	for first := 0; first < len(w.ids); {
+		zero := w.ids[first] == page.Fill(0)
+		last := first
+		for last < len(w.ids) && (w.ids[last] == page.Fill(0)) == zero {
+			last++
+		}
+		run := *w
+		run.first += int64(first)
+		run.ids, run.objects = w.ids[first:last], w.objects[first:last]
+		first = last
+		if at := run.first * page.Size; zero {
+			list = append(list, snapline.Extent{Offset: at, Length: min(int64(len(run.ids))*page.Size, size-at)})
+			continue
+		}
 		b, err := run.plain(size)
 		if err != nil {
 			return nil, err

@@ -19,17 +19,29 @@ type source struct {
 	r      *Repository
 	frames *frameCache
 	packs  *packCache // nil: from the storage alone
+	final  bool       // our index is as good as it gets
 }
 
 // shared is the source of whoever wants to have something.
-func (r *Repository) shared() source { return source{r, r.frames, r.packs} }
+func (r *Repository) shared() source { return source{r: r, frames: r.frames, packs: r.packs} }
 
 // fresh is the source of whoever wants to know that it can be had: what was
 // unpacked for somebody else does not count.
-func (r *Repository) fresh() source { return source{r, newFrameCache(frameCacheBytes), r.packs} }
+func (r *Repository) fresh() source {
+	return source{r: r, frames: newFrameCache(frameCacheBytes), packs: r.packs}
+}
 
 // stored is a fresh source that looks at the storage alone.
-func (r *Repository) stored() source { return source{r, newFrameCache(frameCacheBytes), nil} }
+func (r *Repository) stored() source {
+	return source{r: r, frames: newFrameCache(frameCacheBytes)}
+}
+
+// learned is a source for whoever has made the index anew just now: what is not
+// in it is lost.
+func (s source) learned() source {
+	s.final = true
+	return s
+}
 
 // fetch gets objects out of packs. The frames it returns are read-only.
 type fetch struct {
@@ -44,8 +56,10 @@ const (
 	readMax = 4 << 20
 )
 
+const notIndexed = "in no index, or only in one that tells of a pack that is gone"
+
 // errNotIndexed: perhaps our index is behind.
-var errNotIndexed = errors.New("it is in no index")
+var errNotIndexed = errors.New(notIndexed)
 
 // objects returns the frame and slot of every id that is stored; the others'
 // are nil. Each frame is read once.
@@ -57,12 +71,20 @@ func (f fetch) objects(ctx context.Context, ids []page.ID) ([]located, error) {
 		if !gone {
 			return got, err
 		}
-		if tries > 0 {
+		var again error
+		switch {
+		case tries == 0 && !f.final:
+			// A prune may have moved what we look for since the index was read, or an
+			// index may tell of a pack that it has deleted.
+			again = f.r.trustIndex(ctx)
+		case tries == 1 && !f.final:
+			// A pack that was missing may have been brought back.
+			again = f.r.relearnIndex(ctx)
+		default:
 			return nil, damaged(err)
 		}
-		// A prune may have moved what we look for since the index was read.
-		if err := f.r.syncIndex(ctx); err != nil {
-			return nil, err
+		if again != nil {
+			return nil, again
 		}
 	}
 }

@@ -203,9 +203,7 @@ func (r *Repository) AddKey(ctx context.Context, label string, secret Secret) (K
 // ErrLastKey refuses to make a repository unreadable.
 var ErrLastKey = errors.New("it is the last key; add another one first")
 
-// RemoveKey ends a secret's use: snapline.ErrNotFound, or ErrLastKey. Two calls
-// at the same time must not remove the last two keys: the caller excludes that.
-// Whoever had the secret and copied the storage can still read what was copied;
+// RemoveKey ends a secret's use: snapline.ErrNotFound, or ErrLastKey. Whoever had the secret and copied the storage can still read what was copied;
 // and the master key stays the same.
 func (r *Repository) RemoveKey(ctx context.Context, id string) error {
 	keys, err := readKeys(ctx, r.store, r.id)
@@ -217,10 +215,33 @@ func (r *Repository) RemoveKey(ctx context.Context, id string) error {
 	case len(keys) == 1:
 		err = ErrLastKey
 	default:
-		err = r.store.Delete(ctx, keyPrefix+id)
+		err = r.removeKey(ctx, keys[at])
 	}
 	if err != nil {
 		return fmt.Errorf("repository %s: remove key %s: %w", r.store, id, err)
 	}
 	return nil
+}
+
+// removeKey deletes a key and looks whether one is left. Of several that are
+// removed at the same time the last one finds none, and is written back.
+func (r *Repository) removeKey(ctx context.Context, k keyBlob) error {
+	b, err := k.encode()
+	if err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx) // not in between
+	if err := r.store.Delete(ctx, keyPrefix+k.ID); err != nil {
+		return err
+	}
+	left, err := readKeys(ctx, r.store, r.id)
+	if len(left) > 0 {
+		return nil
+	}
+	// Also when nobody can tell: without a key all is lost.
+	back := r.store.Create(ctx, keyPrefix+k.ID, b)
+	if err == nil && back == nil {
+		return fmt.Errorf("%w: the others were removed meanwhile", ErrLastKey)
+	}
+	return errors.Join(err, back)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/snapline/snapline"
@@ -163,5 +164,40 @@ func TestInitOnce(t *testing.T) {
 	keys, err := r.ListKeys(t.Context())
 	if err != nil || won != 1 || len(keys) != 1 {
 		t.Errorf("%d have made it, with keys %v, %v", won, keys, err)
+	}
+}
+
+// TestRemoveLastKeys: however many remove however many keys at the same time,
+// one stays.
+func TestRemoveLastKeys(t *testing.T) {
+	for range 20 {
+		m := blobtest.NewMemory()
+		r := create(t, m)
+		const keys = 4
+		for i := 1; i < keys; i++ {
+			s, err := KeyFile(bytes.Repeat([]byte{byte(i)}, 32))
+			if err == nil {
+				_, err = r.AddKey(t.Context(), "", s)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		all, err := r.ListKeys(t.Context())
+		if err != nil || len(all) != keys {
+			t.Fatalf("%d keys, %v", len(all), err)
+		}
+		var wg sync.WaitGroup
+		for _, k := range all {
+			wg.Go(func() {
+				if err := r.RemoveKey(t.Context(), k.ID); err != nil && !errors.Is(err, ErrLastKey) {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if left, err := r.ListKeys(t.Context()); err != nil || len(left) == 0 {
+			t.Fatalf("%d keys are left, %v", len(left), err)
+		}
 	}
 }

@@ -88,7 +88,7 @@ func (p *packer) add(k pack.Kind, f **framed, id page.ID, data []byte) error {
 	if *f == nil {
 		*f, _ = p.in.r.frameBuffers.Get().(*framed)
 		if *f == nil {
-			*f = &framed{}
+			*f = &framed{objects: make([]byte, 0, pack.FrameObjects*k.ObjectSize())}
 		}
 		// The ids stay with the pack's contents.
 		**f = framed{kind: k, ids: make([]page.ID, 0, pack.FrameObjects), objects: (*f).objects[:0], packed: (*f).packed[:0]}

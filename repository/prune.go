@@ -11,34 +11,9 @@ import (
 	"github.com/snapline/snapline/repository/pack"
 )
 
-// PruneOptions say how to prune.
-type PruneOptions struct {
-	// DryRun changes nothing, and reports what would be done.
-	DryRun bool
-	// MaxWaste is the share of a pack that may be unused before it is written
-	// anew; 0 is DefaultMaxWaste. 1 or more never rewrites.
-	MaxWaste float64
-}
-
 // DefaultMaxWaste is a third: rewriting costs the used part, reading it and
 // writing it; waste costs storage, and time in each restore.
 const DefaultMaxWaste = 0.33
-
-// PruneReport says what was done, or would be.
-type PruneReport struct {
-	Packs          int   `json:"packs"` // before
-	Bytes          int64 `json:"bytes"` // in them
-	PacksDeleted   int   `json:"packs_deleted"`
-	PacksRewritten int   `json:"packs_rewritten"`
-	// BytesDeleted includes the rewritten packs, BytesWritten is what they have
-	// become; in a dry run an estimate.
-	BytesDeleted int64 `json:"bytes_deleted"`
-	BytesWritten int64 `json:"bytes_written"`
-	// BytesWasted are unused ones that stay, in packs with less than MaxWaste.
-	BytesWasted int64 `json:"bytes_wasted"`
-	// RootsDeleted counts what rounds that were given up have left.
-	RootsDeleted int `json:"roots_deleted"`
-}
 
 // Prune gives back the space of deleted snapshots and of rounds that were given
 // up. No snapshot may be between its first Put and its Commit, and no other
@@ -47,11 +22,14 @@ type PruneReport struct {
 // to: killed at any moment it leaves the repository whole, and the next Prune
 // finds what is left. It refuses to work when a committed snapshot cannot be
 // read as far as the pages' names.
-func (r *Repository) Prune(ctx context.Context, o PruneOptions) (PruneReport, error) {
+//
+// With MaxRewrite a large one is done in steps: between two calls snapshots may
+// be written.
+func (r *Repository) Prune(ctx context.Context, o snapline.PruneOptions) (snapline.PruneReport, error) {
 	if o.MaxWaste == 0 {
 		o.MaxWaste = DefaultMaxWaste
 	}
-	p := &prune{r: r, o: o}
+	p := &prune{r: r, o: o, allowed: allowedEvery(askEvery, o.Allowed)}
 	err := p.run(ctx)
 	if p.marks != nil {
 		err = errors.Join(err, p.marks.table.Close())
@@ -64,8 +42,8 @@ func (r *Repository) Prune(ctx context.Context, o PruneOptions) (PruneReport, er
 
 type prune struct {
 	r      *Repository
-	o      PruneOptions
-	report PruneReport
+	o      snapline.PruneOptions
+	report snapline.PruneReport
 	marks  *marks
 
 	stale   []rootRef         // of snapshots that do not exist
@@ -73,6 +51,8 @@ type prune struct {
 	indexes []index.Source    // those that there were
 	fates   map[pack.ID]fate  // of packs that an index tells of
 	dead    []pack.ID         // packs to delete in the end
+	ghosts  bool              // an index tells of packs that are gone
+	allowed func(context.Context) error
 }
 
 // fate is what becomes of a pack.
@@ -98,7 +78,7 @@ func (p *prune) run(ctx context.Context) error {
 	if p.o.DryRun {
 		return nil
 	}
-	if len(p.dead) > 0 || len(p.indexes) > maxIndexes {
+	if len(p.dead) > 0 || p.ghosts || len(p.indexes) > maxIndexes {
 		if err := p.replace(ctx); err != nil {
 			return err
 		}
@@ -112,9 +92,22 @@ const maxIndexes = 32
 
 // mark finds out what is needed.
 func (p *prune) mark(ctx context.Context) error {
-	if err := p.r.syncIndex(ctx); err != nil {
+	if err := p.r.trustIndex(ctx); err != nil {
 		return err
 	}
+	err := p.markAll(ctx)
+	if errors.Is(err, snapline.ErrDamaged) {
+		// A pack that was missing may have been brought back.
+		err = errors.Join(p.marks.table.Close(), p.r.relearnIndex(ctx))
+		p.marks, p.stale = nil, nil
+		if err == nil {
+			err = p.markAll(ctx)
+		}
+	}
+	return err
+}
+
+func (p *prune) markAll(ctx context.Context) error {
 	t, err := p.r.index.Single()
 	if err != nil {
 		return err
@@ -129,11 +122,15 @@ func (p *prune) mark(ctx context.Context) error {
 		return err
 	}
 	for _, ref := range roots {
-		if !slices.Contains(ids, ref.snapshot) {
+		if !slices.Contains(ids, ref.snapshot) || p.o.DryRun && slices.Contains(p.o.Without, ref.snapshot) {
 			p.stale = append(p.stale, ref)
 			continue
 		}
-		if err := p.markRoot(ctx, ref); err != nil {
+		err := p.markRoot(ctx, ref)
+		if errors.Is(err, snapline.ErrDamaged) && p.r.absent(ctx, ref.snapshot) == nil {
+			continue // deleted meanwhile; the next prune frees it
+		}
+		if err != nil {
 			return fmt.Errorf("%s of %s: %w; delete that snapshot first, or bring back what is missing", ref.object, ref.snapshot, err)
 		}
 	}
@@ -148,7 +145,7 @@ func (p *prune) markRoot(ctx context.Context, ref rootRef) error {
 	var lost error
 	err = p.r.markRoot(ctx, p.marks, rt, func(part int, i int64) {
 		if lost == nil {
-			lost = rt.partError(part, fmt.Errorf("%w: page %d is in no index", snapline.ErrDamaged, i))
+			lost = rt.partError(part, fmt.Errorf("%w: page %d is "+notIndexed, snapline.ErrDamaged, i))
 		}
 	})
 	return errors.Join(err, lost)
@@ -235,9 +232,16 @@ func (p *prune) judge(c pack.Contents) error {
 	switch {
 	case used > 0 && !exists:
 		return fmt.Errorf("%w: %s is missing, and snapshots need it", snapline.ErrDamaged, packName(c.ID))
+	case used == 0 && !exists:
+		p.fates[c.ID] = drop
+		p.ghosts = true
 	case used == 0:
 		p.fates[c.ID] = drop
 		p.drop(c.ID)
+	case float64(all-used) > p.o.MaxWaste*float64(all) && p.enough(used):
+		p.fates[c.ID] = keep
+		p.report.More = true
+		p.report.BytesWasted += all - used
 	case float64(all-used) > p.o.MaxWaste*float64(all):
 		p.fates[c.ID] = rewrite
 		p.dead = append(p.dead, c.ID)
@@ -251,15 +255,29 @@ func (p *prune) judge(c pack.Contents) error {
 	return nil
 }
 
+// enough reports whether this call has written its share, if so many bytes come
+// on top. A first pack is always written, so that every call gets on.
+func (p *prune) enough(more int64) bool {
+	return p.o.MaxRewrite > 0 && p.report.BytesWritten > 0 && p.report.BytesWritten+more > p.o.MaxRewrite
+}
+
+// delete removes a blob if that is still ours to do.
+func (p *prune) delete(ctx context.Context, name string) error {
+	if err := p.allowed(ctx); err != nil {
+		return err
+	}
+	return p.r.store.Delete(ctx, name)
+}
+
 // sweep deletes what nothing refers to any more.
 func (p *prune) sweep(ctx context.Context) error {
 	for _, ref := range p.stale {
-		if err := p.r.store.Delete(ctx, ref.name()); err != nil {
+		if err := p.delete(ctx, ref.name()); err != nil {
 			return err
 		}
 	}
 	for _, id := range p.dead {
-		if err := p.r.store.Delete(ctx, packName(id)); err != nil {
+		if err := p.delete(ctx, packName(id)); err != nil {
 			return err
 		}
 	}

@@ -66,7 +66,7 @@ func TestPrune(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rep, err := r.Prune(t.Context(), PruneOptions{}); err != nil || rep.RootsDeleted != 1 || rep.PacksDeleted != 1 || rep.BytesDeleted < given.StoredBytes*9/10 {
+	if rep, err := r.Prune(t.Context(), snapline.PruneOptions{}); err != nil || rep.RootsDeleted != 1 || rep.PacksDeleted != 1 || rep.BytesDeleted < given.StoredBytes*9/10 {
 		t.Errorf("prune of a round given up: %+v, %v; it took %d", rep, err, given.StoredBytes)
 	}
 	wantClean(t, r)
@@ -77,7 +77,7 @@ func TestPrune(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := size(t, store)
-	dry, err := r.Prune(t.Context(), PruneOptions{DryRun: true})
+	dry, err := r.Prune(t.Context(), snapline.PruneOptions{DryRun: true})
 	if err != nil || dry.PacksDeleted != 1 || dry.PacksRewritten != 1 {
 		t.Errorf("dry run: %+v, %v", dry, err)
 	}
@@ -85,7 +85,7 @@ func TestPrune(t *testing.T) {
 		t.Error("a dry run changed something")
 	}
 	wantStream(t, r, "etcd-2", two)
-	rep, err := r.Prune(t.Context(), PruneOptions{})
+	rep, err := r.Prune(t.Context(), snapline.PruneOptions{})
 	if err != nil || rep.PacksDeleted != 1 || rep.PacksRewritten != 1 {
 		t.Errorf("prune: %+v, %v", rep, err)
 	}
@@ -98,13 +98,13 @@ func TestPrune(t *testing.T) {
 	wantStream(t, r, "etcd-2", two)
 	wantStream(t, reopen(t, store, Options{}), "etcd-2", two)
 	wantClean(t, r)
-	if again, err := r.Prune(t.Context(), PruneOptions{}); err != nil || again.PacksDeleted+again.PacksRewritten > 0 {
+	if again, err := r.Prune(t.Context(), snapline.PruneOptions{}); err != nil || again.PacksDeleted+again.PacksRewritten > 0 {
 		t.Errorf("a second prune: %+v, %v", again, err)
 	}
 	if err := r.Delete(t.Context(), "etcd-2"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Prune(t.Context(), PruneOptions{}); err != nil {
+	if _, err := r.Prune(t.Context(), snapline.PruneOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	names, err := blobtest.Names(t.Context(), store, "")
@@ -134,7 +134,7 @@ func TestReadersSurvivePrune(t *testing.T) {
 	if err := r.Delete(t.Context(), "etcd-1"); err != nil {
 		t.Fatal(err)
 	}
-	if rep, err := r.Prune(t.Context(), PruneOptions{}); err != nil || rep.PacksRewritten == 0 {
+	if rep, err := r.Prune(t.Context(), snapline.PruneOptions{}); err != nil || rep.PacksRewritten == 0 {
 		t.Fatalf("prune: %+v, %v", rep, err)
 	}
 	rest, err := io.ReadAll(f)
@@ -163,7 +163,7 @@ func TestPruneRefusesDamage(t *testing.T) {
 			}
 		}
 		before := size(t, store)
-		if _, err := reopen(t, store, Options{}).Prune(t.Context(), PruneOptions{}); err == nil {
+		if _, err := reopen(t, store, Options{}).Prune(t.Context(), snapline.PruneOptions{}); err == nil {
 			t.Errorf("prune without %s: no error", names[0])
 		}
 		if size(t, store) != before {
@@ -181,7 +181,7 @@ func TestManyIndexesArePutTogether(t *testing.T) {
 		want = append(want, b)
 		stored(t, r, snapline.SnapshotID(fmt.Sprintf("etcd-%d", i+1)), b)
 	}
-	if _, err := r.Prune(t.Context(), PruneOptions{}); err != nil {
+	if _, err := r.Prune(t.Context(), snapline.PruneOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	names, err := blobtest.Names(t.Context(), store, indexPrefix)

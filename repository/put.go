@@ -58,7 +58,7 @@ func (r *Repository) put(ctx context.Context, rt *root, fill func(*ingest) error
 	if err := r.absent(ctx, rt.Snapshot); err != nil {
 		return none, err
 	}
-	if err := r.syncIndex(ctx); err != nil {
+	if err := r.trustIndex(ctx); err != nil {
 		return none, err
 	}
 	if err := r.ingest(ctx, rt, fill); err != nil {

@@ -27,7 +27,22 @@ func (r *Repository) VerifyQuick(ctx context.Context, id snapline.SnapshotID, m 
 	return nil
 }
 
+// VerifyDiskQuick does for a disk what VerifyQuick does for a stream.
+func (r *Repository) VerifyDiskQuick(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, disk string, o snapline.Object) error {
+	rt, err := r.openDiskRoot(ctx, id, m, disk, o)
+	if err == nil {
+		err = r.verifyQuick(ctx, rt)
+	}
+	if err != nil {
+		return fmt.Errorf("verify disk %s of %s of %s: %w", disk, m, id, err)
+	}
+	return nil
+}
+
 func (r *Repository) verifyQuick(ctx context.Context, rt *root) error {
+	if err := r.trustIndex(ctx); err != nil {
+		return err
+	}
 	packs := map[pack.ID]error{}
 	for part := range rt.Maps {
 		err := r.eachLoc(ctx, rt.Maps[part], func(i int64, l index.Loc) error {
@@ -66,7 +81,7 @@ func (r *Repository) eachLoc(ctx context.Context, pm pageMap, each func(i int64,
 	return walkPages(pm, func(id page.ID) ([]byte, error) { return nodes.node(ctx, h, id) }, func(i int64, id page.ID) error {
 		l, ok := r.index.Lookup(id)
 		if !ok {
-			return fmt.Errorf("%w: page %d is in no index", snapline.ErrDamaged, i)
+			return fmt.Errorf("%w: page %d is "+notIndexed, snapline.ErrDamaged, i)
 		}
 		return each(i, l)
 	})

@@ -14,16 +14,17 @@ import (
 // RepairIndex makes the index anew from the footers of the packs, and returns
 // how many packs it knows now; what is wrong with the others comes in the
 // error. Pages of lost packs are then known to be missing, and are stored again
-// when a machine has them. No Put and no Prune may run meanwhile.
-func (r *Repository) RepairIndex(ctx context.Context) (packs int, err error) {
-	packs, bad, err := r.repairIndex(ctx)
+// when a machine has them. No Put and no Prune may run meanwhile; allowed, if
+// not nil, is asked before something is deleted, and an error ends it.
+func (r *Repository) RepairIndex(ctx context.Context, allowed func(context.Context) error) (packs int, err error) {
+	packs, bad, err := r.repairIndex(ctx, allowedEvery(askEvery, allowed))
 	if err = errors.Join(err, errors.Join(bad...)); err != nil {
 		return packs, fmt.Errorf("repair index of %s: %w", r.store, err)
 	}
 	return packs, nil
 }
 
-func (r *Repository) repairIndex(ctx context.Context) (n int, bad []error, err error) {
+func (r *Repository) repairIndex(ctx context.Context, allowed func(context.Context) error) (n int, bad []error, err error) {
 	var old []index.Source
 	if err := r.store.List(ctx, indexPrefix, func(name string, _ int64) error {
 		if id, ok := parseHex(name, indexPrefix); ok {
@@ -70,6 +71,9 @@ func (r *Repository) repairIndex(ctx context.Context) (n int, bad []error, err e
 		return n, bad, err
 	}
 	for _, src := range old { // everything they knew of is in the new ones
+		if err := allowed(ctx); err != nil {
+			return n, bad, err
+		}
 		if err := r.store.Delete(ctx, indexName(src)); err != nil {
 			return n, bad, err
 		}

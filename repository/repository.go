@@ -19,7 +19,10 @@ import (
 	"github.com/snapline/snapline/repository/seal"
 )
 
-var _ snapline.Repository = (*Repository)(nil)
+var (
+	_ snapline.Repository = (*Repository)(nil)
+	_ snapline.Maintainer = (*Repository)(nil)
+)
 
 // Options say how to use a repository.
 type Options struct {
@@ -137,6 +140,9 @@ func (r *Repository) Close() error {
 
 // ID implements snapline.Repository.
 func (r *Repository) ID() string { return r.id }
+
+// Location implements snapline.Maintainer.
+func (r *Repository) Location() string { return r.store.String() }
 
 // Free implements snapline.Repository. A store that does not know has room.
 func (r *Repository) Free(ctx context.Context) (int64, error) {

@@ -24,7 +24,7 @@ func (p *prune) replace(ctx context.Context) error {
 		return err
 	}
 	for _, src := range p.indexes {
-		if err := p.r.store.Delete(ctx, indexName(src)); err != nil {
+		if err := p.delete(ctx, indexName(src)); err != nil {
 			return err
 		}
 	}

@@ -62,7 +62,7 @@ func life(t *testing.T, s blob.Store) {
 	if _, err := r.Put(t.Context(), "etcd-4", "n1", bytes.NewReader(ram(9, 1<<20))); err != nil { // given up
 		t.Fatal(err)
 	}
-	if rep, err := r.Prune(t.Context(), PruneOptions{}); err != nil || rep.RootsDeleted != 1 || rep.PacksDeleted == 0 {
+	if rep, err := r.Prune(t.Context(), snapline.PruneOptions{}); err != nil || rep.RootsDeleted != 1 || rep.PacksDeleted == 0 {
 		t.Errorf("prune: %+v, %v", rep, err)
 	}
 	other := reopen(t, s, Options{CacheBytes: 1 << 30, UploadRate: 50 << 20})
@@ -123,7 +123,7 @@ func TestFullStore(t *testing.T) {
 	}
 	s.SetCapacity(1 << 30)
 	stored(t, r, id, ram(1, 1<<20))
-	if _, err := r.Prune(t.Context(), PruneOptions{}); err != nil {
+	if _, err := r.Prune(t.Context(), snapline.PruneOptions{}); err != nil {
 		t.Error(err)
 	}
 	wantClean(t, r)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/snapline/snapline"
 	"github.com/snapline/snapline/repository/page"
@@ -25,8 +26,9 @@ func (r *Repository) Open(ctx context.Context, id snapline.SnapshotID, m snaplin
 	s := &stream{what: what}
 	if rt.Head != nil {
 		s.cur = qevm.AppendHead(nil, rt.Head)
+		s.spare = make(chan []byte, r.o.Reads+1)
 	}
-	s.scan = newScan(ctx, r.shared(), rt, nil, rt.bytes)
+	s.scan = newScan(ctx, r.shared(), rt, nil, func(w *window) ([]byte, error) { return rt.bytes(w, s.buffer()) })
 	return s, nil
 }
 
@@ -42,8 +44,9 @@ func (r *Repository) openRoot(ctx context.Context, id snapline.SnapshotID, m sna
 	return rt, r.syncIndex(ctx)
 }
 
-// bytes returns a window's part of the stream.
-func (rt *root) bytes(w *window) ([]byte, error) {
+// bytes returns a window's part of the stream, in buf's space if that is large
+// enough.
+func (rt *root) bytes(w *window, buf []byte) ([]byte, error) {
 	if rt.Head == nil || w.m == len(rt.Head.Blocks) {
 		return w.plain(rt.Maps[w.m].Bytes)
 	}
@@ -53,7 +56,8 @@ func (rt *root) bytes(w *window) ([]byte, error) {
 			stored++
 		}
 	}
-	part := qevm.NewPart(make([]byte, 0, qevm.Room(stored)+9*(len(w.ids)-stored)), rt.Head, w.m)
+	room := qevm.Room(stored) + 9*(len(w.ids)-stored)
+	part := qevm.NewPart(slices.Grow(buf[:0], room), rt.Head, w.m)
 	for i, id := range w.ids {
 		index := w.first + int64(i)
 		if b, ok := id.FillByte(); ok {
@@ -98,14 +102,60 @@ func (w *window) plain(length int64) ([]byte, error) {
 type stream struct {
 	what string
 	scan *scan[[]byte]
-	cur  []byte
-	end  error // what every further Read returns
+	part []byte // the last that the scan gave
+	cur  []byte // what of it was not read yet
+	end  error  // what every further Read returns
+	// spare are parts that have been read, to be filled again; nil: none are kept.
+	spare chan []byte
+}
+
+// buffer returns a part to be filled, or nil.
+func (s *stream) buffer() []byte {
+	select {
+	case b := <-s.spare:
+		return b
+	default:
+		return nil
+	}
 }
 
 func (s *stream) Read(p []byte) (int, error) {
+	if err := s.fill(); err != nil {
+		return 0, err
+	}
+	n := copy(p, s.cur)
+	s.cur = s.cur[n:]
+	return n, nil
+}
+
+// WriteTo implements io.WriterTo: it hands out whole parts, some MiB each, so
+// that nobody copies them through a buffer of theirs.
+func (s *stream) WriteTo(w io.Writer) (written int64, err error) {
+	for {
+		if err := s.fill(); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return written, err
+		}
+		n, err := w.Write(s.cur)
+		written += int64(n)
+		s.cur = s.cur[n:]
+		if err != nil {
+			return written, err
+		}
+	}
+}
+
+// fill makes the next part current when the last one was read.
+func (s *stream) fill() error {
 	for len(s.cur) == 0 {
 		if s.end != nil {
-			return 0, s.end
+			return s.end
+		}
+		select {
+		case s.spare <- s.part:
+		default:
 		}
 		b, ok, err := s.scan.next()
 		switch {
@@ -114,11 +164,9 @@ func (s *stream) Read(p []byte) (int, error) {
 		case !ok:
 			s.end = io.EOF
 		}
-		s.cur = b
+		s.part, s.cur = b, b
 	}
-	n := copy(p, s.cur)
-	s.cur = s.cur[n:]
-	return n, nil
+	return nil
 }
 
 func (s *stream) Close() error {

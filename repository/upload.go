@@ -144,21 +144,6 @@ func (r *Repository) storeIndex(ctx context.Context, packs []pack.Contents) (ind
 	return src, int64(len(b)), nil
 }
 
-// syncIndex makes our own index know what all writers have stored.
-func (r *Repository) syncIndex(ctx context.Context) error {
-	var list []index.Source
-	err := r.store.List(ctx, indexPrefix, func(name string, _ int64) error {
-		if id, ok := parseHex(name, indexPrefix); ok {
-			list = append(list, id)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return r.index.Sync(ctx, list, r.fetchIndex)
-}
-
 func (r *Repository) fetchIndex(ctx context.Context, src index.Source) ([]pack.Contents, error) {
 	name := indexName(src)
 	b, err := readBlob(ctx, r.store, name)
@@ -167,7 +152,7 @@ func (r *Repository) fetchIndex(ctx context.Context, src index.Source) ([]pack.C
 	}
 	packs, err := pack.OpenIndex(r.master, name, b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; make it anew with: snapline repo check --repair", name, damaged(err))
+		return nil, fmt.Errorf("%s: %w; make it anew with: snapline repo repair", name, damaged(err))
 	}
 	return packs, nil
 }

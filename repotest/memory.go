@@ -27,6 +27,7 @@ type Memory struct {
 
 	mu      sync.Mutex
 	data    map[snapline.SnapshotID]map[string][]byte // by member, or MEMBER.DISK
+	written map[string][]bool                         // pages of disks
 	records map[snapline.SnapshotID][]byte            // JSON, so that nothing is shared
 }
 
@@ -35,6 +36,7 @@ func NewMemory() *Memory {
 	return &Memory{
 		id:      rand.Text(),
 		data:    map[snapline.SnapshotID]map[string][]byte{},
+		written: map[string][]bool{},
 		records: map[snapline.SnapshotID][]byte{},
 	}
 }

@@ -18,12 +18,14 @@ func (r *Memory) PutDisk(ctx context.Context, id snapline.SnapshotID, m snapline
 		return none, err
 	}
 	b := make([]byte, d.Size)
+	written := make([]bool, (d.Size+snapline.PageSize-1)/snapline.PageSize)
 	if d.Base != nil {
 		base, err := r.verified(ctx, d.Base.Snapshot, m, diskObject(m, d.Base.Name), d.Base.Object)
 		if err != nil {
 			return none, err
 		}
 		copy(b, base)
+		copy(written, r.writtenPages(d.Base.Snapshot, diskObject(m, d.Base.Name)))
 	}
 	if d.Extents != nil {
 		for e, err := range d.Extents {
@@ -36,9 +38,25 @@ func (r *Memory) PutDisk(ctx context.Context, id snapline.SnapshotID, m snapline
 			}
 			clear(b[e.Offset:][:e.Length])
 			copy(b[e.Offset:], e.Data)
+			for at := e.Offset; at < e.Offset+e.Length; at += snapline.PageSize {
+				written[at/snapline.PageSize] = true
+			}
 		}
 	}
-	return r.put(id, diskObject(m, name), b)
+	o, err := r.put(id, diskObject(m, name), b)
+	if err == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.written[string(id)+"/"+diskObject(m, name)] = written
+	}
+	return o, err
+}
+
+// writtenPages says which pages of a disk were stored, zeros or not.
+func (r *Memory) writtenPages(id snapline.SnapshotID, object string) []bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.written[string(id)+"/"+object]
 }
 
 // OpenDisk implements snapline.Repository.
@@ -47,23 +65,15 @@ func (r *Memory) OpenDisk(ctx context.Context, id snapline.SnapshotID, m snaplin
 	if err != nil {
 		return nil, err
 	}
+	written := r.writtenPages(id, diskObject(m, name))
 	return func(yield func(snapline.Extent, error) bool) {
 		for at := int64(0); at < int64(len(b)); at += snapline.PageSize {
 			page := b[at:min(at+snapline.PageSize, int64(len(b)))]
-			if !zero(page) && !yield(snapline.Extent{Offset: at, Length: int64(len(page)), Data: page}, nil) {
+			if written[at/snapline.PageSize] && !yield(snapline.Extent{Offset: at, Length: int64(len(page)), Data: page}, nil) {
 				return
 			}
 		}
 	}, nil
-}
-
-func zero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // VerifyDisk implements snapline.Repository.

@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(t *testing.T) snapline.Repository) {
 		{"members at the same time", testMembersAtOnce},
 		{"another object is damage", testOtherObject},
 		{"disks come back", testDisks},
+		{"zeros and holes of a disk", testDiskHoles},
 		{"disk on a base", testDiskBase},
 		{"disk that makes no sense", testDiskUnsound},
 		{"commit needs all disks", testCommitDisks},

@@ -80,6 +80,39 @@ func testDisks(t *testing.T, r snapline.Repository) {
 	wantDamage(t, r.VerifyDisk(t.Context(), id, "n1", "missing", o))
 }
 
+// testDiskHoles tells zeros that were written, which hide a backing file, from
+// what was never written, through which it is seen.
+func testDiskHoles(t *testing.T, r snapline.Repository) {
+	const size = 40 << 20
+	zeros := []snapline.Extent{{Offset: 4096, Length: 8192}, {Offset: 20 << 20, Length: 9 << 20}, {Offset: 39 << 20, Length: 4096, Data: make([]byte, 4096)}}
+	full := data(32<<20, random(4096))
+	o := putDisk(t, r, id, snapline.DiskContent{Size: size, Extents: extents(append(zeros, full)...)})
+	list, err := r.OpenDisk(t.Context(), id, "n1", "disk0", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hidden, shown int64
+	for e, err := range list {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := e.Offset; at < e.Offset+e.Length; at += snapline.PageSize {
+			inside := at == full.Offset
+			for _, z := range zeros {
+				inside = inside || at >= z.Offset && at < z.Offset+z.Length
+			}
+			if inside {
+				hidden++
+			} else {
+				shown++
+			}
+		}
+	}
+	if hidden != 2+9<<20/4096+1+1 || shown != 0 {
+		t.Errorf("%d pages that were stored came back, and %d that were not", hidden, shown)
+	}
+}
+
 func wantDamage(t *testing.T, err error) {
 	t.Helper()
 	want(t, "read of another disk", err, snapline.ErrDamaged)

@@ -27,7 +27,9 @@ type Options struct {
 	Fail *snapline.Error
 	// Method and Why are the captures'; default background-snapshot.
 	Method, Why string
-	Now         func() time.Time
+	// Repository is where snapshots are said to be, and its id.
+	Repository snapline.RepositoryInfo
+	Now        func() time.Time
 }
 
 // Fake is an api.Service whose virtual machines are made up. Groups whose
@@ -43,6 +45,8 @@ type Fake struct {
 	mu        sync.Mutex
 	groups    map[snapline.GroupName]*group
 	snapshots []snapline.Snapshot
+	deleted   int        // snapshots whose space has not been freed
+	pruning   *operation // the repository's
 	ops       map[snapline.OperationID]*operation
 }
 
@@ -62,6 +66,12 @@ func New(o Options) *Fake {
 	}
 	if o.Method == "" {
 		o.Method = "background-snapshot"
+	}
+	if o.Repository.ID == "" {
+		o.Repository.ID = "FAKEFAKEFAKEFAKEFAKEFAKEFA"
+	}
+	if o.Repository.Location == "" {
+		o.Repository.Location = "/srv/snapline"
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -213,6 +223,7 @@ func (f *Fake) Delete(_ context.Context, id snapline.SnapshotID) error {
 		return busy(g.declared.Name, g)
 	}
 	f.snapshots = slices.Delete(f.snapshots, i, i+1)
+	f.deleted++
 	return nil
 }
 

@@ -71,6 +71,18 @@ func (f Fault) Snapshot(ctx context.Context, id snapline.SnapshotID) (snapline.S
 	return call(f, "Snapshot", func() (snapline.Snapshot, error) { return f.Service.Snapshot(ctx, id) })
 }
 
+func (f Fault) RepositoryInfo(ctx context.Context) (snapline.RepositoryInfo, error) {
+	return call(f, "RepositoryInfo", func() (snapline.RepositoryInfo, error) { return f.Service.RepositoryInfo(ctx) })
+}
+
+func (f Fault) Prune(ctx context.Context, r snapline.PruneRequest) (snapline.Operation, error) {
+	return call(f, "Prune", func() (snapline.Operation, error) { return f.Service.Prune(ctx, r) })
+}
+
+func (f Fault) Repair(ctx context.Context) (snapline.Operation, error) {
+	return call(f, "Repair", func() (snapline.Operation, error) { return f.Service.Repair(ctx) })
+}
+
 func (f Fault) Delete(ctx context.Context, id snapline.SnapshotID) error {
 	_, err := call(f, "Delete", func() (struct{}, error) { return struct{}{}, f.Service.Delete(ctx, id) })
 	return err

@@ -9,7 +9,7 @@ import (
 	"github.com/snapline/snapline"
 )
 
-// operation is one take or restore. Its fields are under the Fake's mu.
+// operation is one of a group's, or of the repository's. Its fields are under the Fake's mu.
 type operation struct {
 	op      snapline.Operation
 	steps   []snapline.Progress
@@ -17,33 +17,34 @@ type operation struct {
 	cancel  context.CancelFunc
 }
 
-// start runs work as the group's operation, with mu held.
-func (f *Fake) start(g *group, kind string, id snapline.SnapshotID, work func(context.Context, *operation) error) snapline.Operation {
+// start runs work as an operation, with mu held. running is the place of the one
+// that there may be.
+func (f *Fake) start(running **operation, op snapline.Operation, work func(context.Context, *operation) error) snapline.Operation {
 	ctx, cancel := context.WithCancel(f.ctx)
-	o := &operation{changed: make(chan struct{}), cancel: cancel, op: snapline.Operation{
-		ID: snapline.OperationID(fmt.Sprintf("%s-%d", kind, len(f.ops)+1)), Kind: kind, State: "running",
-		Group: g.declared.Name, Snapshot: id, Started: f.opts.Now()}}
+	op.ID = snapline.OperationID(fmt.Sprintf("%s-%d", op.Kind, len(f.ops)+1))
+	op.State, op.Started = "running", f.opts.Now()
+	o := &operation{changed: make(chan struct{}), cancel: cancel, op: op}
 	f.ops[o.op.ID] = o
-	g.running = o
+	*running = o
 	f.runs.Add(1)
 	started := o.op
 	go func() {
 		defer f.runs.Done()
 		defer cancel()
 		err := work(ctx, o)
-		f.finish(g, o, err)
+		f.finish(running, o, err)
 	}()
 	return started
 }
 
-func (f *Fake) finish(g *group, o *operation, err error) {
+func (f *Fake) finish(running **operation, o *operation, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	g.running = nil
+	*running = nil
 	o.op.State = "done"
 	if err != nil {
 		o.op.State = "failed"
-		o.op.Take, o.op.Restore = nil, nil
+		o.op.Take, o.op.Restore, o.op.Prune, o.op.Repair = nil, nil, nil, nil
 		o.op.Error = f.failure(o, err)
 	}
 	f.append(o, snapline.Progress{Done: true, Text: o.op.State})
@@ -52,6 +53,9 @@ func (f *Fake) finish(g *group, o *operation, err error) {
 func (f *Fake) failure(o *operation, err error) *snapline.Error {
 	if e, ok := err.(*snapline.Error); ok {
 		return e
+	}
+	if o.op.Kind == "prune" || o.op.Kind == "repair" {
+		return &snapline.Error{Code: snapline.CodeCancelled, Message: "the " + o.op.Kind + " was stopped on request; what it had done stays done"}
 	}
 	return &snapline.Error{Code: snapline.CodeCancelled, Message: fmt.Sprintf("%s of %s was cancelled; every member runs on", o.op.Kind, o.op.Group)}
 }

@@ -32,7 +32,7 @@ func (f *Fake) Take(_ context.Context, r snapline.TakeRequest) (snapline.Operati
 	}
 	g.round++
 	id := snapline.NewSnapshotID(r.Group, g.round)
-	return f.start(g, "take", id, func(ctx context.Context, o *operation) error { return f.take(ctx, g, o, r) }), nil
+	return f.start(&g.running, snapline.Operation{Kind: "take", Group: r.Group, Snapshot: id}, func(ctx context.Context, o *operation) error { return f.take(ctx, g, o, r) }), nil
 }
 
 // each tells one step of every member of the group.
@@ -118,7 +118,7 @@ func (f *Fake) Restore(_ context.Context, r snapline.RestoreRequest) (snapline.O
 	if g.running != nil {
 		return snapline.Operation{}, busy(snap.Group.Name, g)
 	}
-	return f.start(g, "restore", snap.ID, func(ctx context.Context, o *operation) error { return f.restore(ctx, g, o, snap, r) }), nil
+	return f.start(&g.running, snapline.Operation{Kind: "restore", Group: snap.Group.Name, Snapshot: snap.ID}, func(ctx context.Context, o *operation) error { return f.restore(ctx, g, o, snap, r) }), nil
 }
 
 func (f *Fake) misplaced(snap snapline.Snapshot, r snapline.RestoreRequest) []snapline.Reason {

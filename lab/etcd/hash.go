@@ -2,7 +2,7 @@ package etcd
 
 import (
 	"context"
-	"fmt"
+	"slices"
 	"time"
 
 	"github.com/snapline/snapline/lab/check"
@@ -41,23 +41,50 @@ func (c *Client) awaitHash(ctx context.Context, revision int64) (uint64, error) 
 	}
 }
 
-// compareHashes holds the members' data against each other.
+// compareHashes holds the members' data against each other, and says from which
+// revision on they differ.
 func compareHashes(ctx context.Context, list *check.List, clients []*Client, revision int64) {
 	const name = "same hash of all members"
 	ctx, cancel := context.WithTimeout(ctx, hashTimeout)
 	defer cancel()
-	first, other := uint64(0), ""
-	for i, c := range clients {
-		hash, err := c.awaitHash(ctx, revision)
+	hashes, err := hashesAt(ctx, clients, revision)
+	if err != nil {
+		list.Add(name, false, "%v", err)
+		return
+	}
+	if allSame(hashes) {
+		list.Add(name, true, "%08x at revision %d", hashes[0], revision)
+		return
+	}
+	same, differ := int64(1), revision // a hash covers all revisions up to its own
+	for differ-same > 1 {
+		middle := (same + differ) / 2
+		at, err := hashesAt(ctx, clients, middle)
 		if err != nil {
-			list.Add(name, false, "%v", err)
+			list.Add(name, false, "%08x at revision %d; %v", hashes, revision, err)
 			return
 		}
-		if i == 0 {
-			first = hash
-		} else if hash != first {
-			other += fmt.Sprintf(", %08x at %s", hash, c.endpoint)
+		if allSame(at) {
+			same = middle
+		} else {
+			differ = middle
 		}
 	}
-	list.Add(name, other == "", "%08x%s, at revision %d", first, other, revision)
+	list.Add(name, false, "%08x at revision %d; they differ from revision %d on", hashes, revision, differ)
+}
+
+func hashesAt(ctx context.Context, clients []*Client, revision int64) ([]uint64, error) {
+	var all []uint64
+	for _, c := range clients {
+		hash, err := c.awaitHash(ctx, revision)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, hash)
+	}
+	return all, nil
+}
+
+func allSame(hashes []uint64) bool {
+	return !slices.ContainsFunc(hashes, func(h uint64) bool { return h != hashes[0] })
 }

@@ -22,9 +22,13 @@ func Inputs(opts []Option, dir string) []File {
 		}
 	}
 	for _, o := range opts {
+		mapImages(o, func(name string) string {
+			add(o.Name, name)
+			return name
+		})
 		p := ParseParams(o.Value)
 		switch o.Name {
-		case "kernel", "dtb", "readconfig", "cdrom", "hda", "hdb", "hdc", "hdd", "fda", "fdb", "pflash", "":
+		case "kernel", "dtb", "readconfig":
 			add(o.Name, o.Value)
 		case "initrd": // multiboot modules are comma-separated
 			for _, module := range splitCommas(o.Value) {
@@ -35,13 +39,6 @@ func Inputs(opts []Option, dir string) []File {
 			if strings.Contains(o.Value, "/") {
 				add(o.Name, o.Value)
 			}
-		case "drive":
-			add(o.Name, p.Get("file"))
-		case "blockdev":
-			if driver := p.Implied("driver"); driver == "file" || driver == "host_device" {
-				add(o.Name, p.Get("filename"))
-			}
-			add(o.Name, p.Get("file.filename"))
 		case "acpitable", "smbios", "fw_cfg":
 			add(o.Name, p.Get("file"))
 		}

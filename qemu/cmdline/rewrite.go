@@ -21,6 +21,9 @@ type Target struct {
 	// QMP is the absolute path where the monitor must be; Dir is the working
 	// directory that relative paths start from.
 	QMP, Dir string
+	// Disks are the images that are elsewhere here: the absolute path that the
+	// command line means, and the one to open instead.
+	Disks map[string]string
 }
 
 // dropped are the options that have done their work, or that would tie the new
@@ -28,10 +31,14 @@ type Target struct {
 var dropped = map[string]bool{"daemonize": true, "S": true, "incoming": true, "loadvm": true}
 
 // Rewrite returns the arguments that start the same machine paused, waiting
-// for its state. Rewriting its own result gives the same again.
+// for its state. Rewriting its own result gives the same again, unless disks
+// change places.
 func Rewrite(args []string, t Target) ([]string, error) {
 	opts := Parse(args)
 	if err := t.replaceTaps(opts); err != nil {
+		return nil, err
+	}
+	if err := t.moveDisks(opts); err != nil {
 		return nil, err
 	}
 	var out []Option
@@ -101,6 +108,26 @@ func (t Target) replaceTaps(opts []Option) error {
 	}
 	if next != len(t.Taps) {
 		return fmt.Errorf("%d taps for %d tap back ends", len(t.Taps), next)
+	}
+	return nil
+}
+
+// moveDisks has QEMU open the images where they are here. It wants each to be
+// named.
+func (t Target) moveDisks(opts []Option) error {
+	for from, to := range t.Disks {
+		if from != to && !Mentions(opts, t.Dir, from) {
+			return fmt.Errorf("disk %s is not named on the command line, and so cannot be moved to %s", from, to)
+		}
+	}
+	for i := range opts {
+		opts[i].Value = mapImages(opts[i], func(name string) string {
+			from := absolute(t.Dir, name)
+			if to := t.Disks[from]; to != "" && to != from {
+				return to
+			}
+			return name
+		})
 	}
 	return nil
 }

@@ -112,6 +112,7 @@ type blockCommit struct {
 	Device       string `json:"device"` // the active node
 	Base         string `json:"base-node"`
 	OnError      string `json:"on-error"`
+	Speed        int64  `json:"speed,omitempty"` // bytes per second; 0: no limit
 	AutoFinalize bool   `json:"auto-finalize"`
 	AutoDismiss  bool   `json:"auto-dismiss"`
 }

@@ -21,28 +21,57 @@ const digestBlock = 64 << 10
 //	for each block of 64 KiB that is not all zeros, in order:
 //	    its offset (u64, little-endian), its 64 KiB (the last one filled up with zeros)
 func Digest(size int64, extents iter.Seq2[snapline.Extent, error]) (string, error) {
-	d := digester{hash: blake3.New(), block: make([]byte, digestBlock)}
-	d.hash.WriteString("snapline disk 1\n")
-	d.number(size)
-	for e, err := range extents {
+	d := newDigester(size)
+	for _, err := range d.tee(extents) {
 		if err != nil {
 			return "", err
 		}
-		if e.Offset < d.end || e.Length < 0 || e.Data != nil && int64(len(e.Data)) != e.Length || e.Length > size-e.Offset {
-			return "", fmt.Errorf("digest: extent at %d of %d bytes is out of place", e.Offset, e.Length)
-		}
-		d.end = e.Offset + e.Length
-		d.add(e.Offset, e.Data)
 	}
-	d.flush()
-	return hex.EncodeToString(d.hash.Sum(nil)), nil
+	return d.sum(), nil
 }
 
 type digester struct {
 	hash  *blake3.Hasher
+	size  int64
 	block []byte
 	at    int64 // offset of block
 	end   int64 // of what came so far
+}
+
+func newDigester(size int64) *digester {
+	d := &digester{hash: blake3.New(), size: size, block: make([]byte, digestBlock)}
+	d.hash.WriteString("snapline disk 1\n")
+	d.number(size)
+	return d
+}
+
+// tee passes extents on, and looks at each.
+func (d *digester) tee(extents iter.Seq2[snapline.Extent, error]) iter.Seq2[snapline.Extent, error] {
+	return func(yield yieldFunc) {
+		for e, err := range extents {
+			if err == nil {
+				err = d.take(e)
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (d *digester) take(e snapline.Extent) error {
+	if e.Offset < d.end || e.Length < 0 || e.Data != nil && int64(len(e.Data)) != e.Length || e.Length > d.size-e.Offset {
+		return fmt.Errorf("digest: extent at %d of %d bytes is out of place", e.Offset, e.Length)
+	}
+	d.end = e.Offset + e.Length
+	d.add(e.Offset, e.Data)
+	return nil
+}
+
+// sum is the digest of all that came.
+func (d *digester) sum() string {
+	d.flush()
+	return hex.EncodeToString(d.hash.Sum(nil))
 }
 
 func (d *digester) number(n int64) {

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -70,31 +71,16 @@ func (d *discovery) machineWide(ctx context.Context) error {
 	for _, e := range exports {
 		d.refuse("end the export", "node %s is exported to others (%s export %s)", e.Node, e.Type, e.ID)
 	}
-	for _, parent := range []string{"/machine/peripheral", "/machine/peripheral-anon"} {
-		devices, err := qmp.Run(ctx, d.machine.Client, qmp.QOMList{Path: parent})
-		if err != nil {
-			return err
-		}
-		for _, p := range devices {
-			if kind := strings.TrimSuffix(strings.TrimPrefix(p.Type, "child<"), ">"); outside(kind) {
-				d.refuse("attach the disk to QEMU itself", "the data of device %s (%s) is in another process or the kernel", p.Name, kind)
-			}
-		}
-	}
-	return nil
-}
-
-// outside reports whether a kind of device has its storage outside of QEMU's
-// block layer.
-func outside(kind string) bool {
-	return strings.HasPrefix(kind, "vhost-user-blk") || strings.HasPrefix(kind, "vhost-user-scsi") ||
-		strings.HasPrefix(kind, "vhost-scsi") || strings.HasPrefix(kind, "vhost-user-fs") || strings.HasPrefix(kind, "virtio-9p")
+	return d.devices(ctx)
 }
 
 // inspect adds one disk or the reason against it.
 func (d *discovery) inspect(ctx context.Context, b block) {
 	id := d.name(b)
 	disk, err := d.describe(ctx, id, b.Inserted)
+	if err == nil {
+		err = d.checkShared(ctx, b.QDev)
+	}
 	if err == nil {
 		disk.hold, err = d.needsHold(ctx, b.QDev)
 	}
@@ -172,11 +158,7 @@ func (d *discovery) describe(ctx context.Context, id string, in *inserted) (Disk
 // needsHold reports whether the device is, or may be, of a kind for which
 // Machine.Hold exists.
 func (d *discovery) needsHold(ctx context.Context, qdev string) (bool, error) {
-	object := qdev
-	if !strings.HasPrefix(object, "/") {
-		object = "/machine/peripheral/" + qdev
-	}
-	raw, err := qmp.Run(ctx, d.machine.Client, qmp.QOMGet{Path: object, Property: "type"})
+	raw, err := qmp.Run(ctx, d.machine.Client, qmp.QOMGet{Path: object(qdev), Property: "type"})
 	if err != nil && !qmp.IsRefused(err) {
 		return false, err
 	}
@@ -189,6 +171,26 @@ func (d *discovery) needsHold(ctx context.Context, qdev string) (bool, error) {
 		return false, fmt.Errorf("its device %s is neither virtio nor SCSI, and the VM would have to be stopped for a moment afterwards", qdev)
 	}
 	return true, nil
+}
+
+// object is the QOM path of a block device's device.
+func object(qdev string) string {
+	if strings.HasPrefix(qdev, "/") {
+		return qdev
+	}
+	return "/machine/peripheral/" + qdev
+}
+
+// checkShared refuses a disk that others may write to as well.
+func (d *discovery) checkShared(ctx context.Context, qdev string) error {
+	raw, err := qmp.Run(ctx, d.machine.Client, qmp.QOMGet{Path: object(qdev), Property: "share-rw"})
+	if err != nil && !qmp.IsRefused(err) { // refused: the device has no such property
+		return err
+	}
+	if string(raw) == "true" {
+		return errors.New("others may write to it, too (share-rw=on)")
+	}
+	return nil
 }
 
 // checkOpen wants a local file, and the one that QEMU has open.

@@ -2,6 +2,7 @@ package disk_test
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -46,6 +47,10 @@ func TestRefused(t *testing.T) {
 		run(t, append(append([]string{"qemu-img", "create", "-q", "-f", format}, more...), path, "8M")...)
 		return path
 	}
+	export := filepath.Join(m.dir, "export")
+	if err := os.Mkdir(export, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	socket := filepath.Join(m.dir, "nbd")
 	startServer(t, socket, file("remote", "raw"))
 	m.args = append(m.args,
@@ -55,16 +60,28 @@ func TestRefused(t *testing.T) {
 		"-blockdev", "driver=raw,node-name=part,offset=1048576,file.driver=file,file.filename="+file("p", "raw"), "-device", "virtio-blk-pci,drive=part",
 		"-blockdev", "driver=qcow2,node-name=ext,file.driver=file,file.filename="+file("e", "qcow2", "-o", "data_file="+filepath.Join(m.dir, "e.data"))+",data-file.driver=file,data-file.filename="+filepath.Join(m.dir, "e.data"), "-device", "virtio-blk-pci,drive=ext",
 	)
+	m.args = append(m.args,
+		"-drive", "if=none,id=shared,format=raw,file="+file("s", "raw")+",file.locking=off", "-device", "virtio-blk-pci,drive=shared,share-rw=on",
+		"-drive", "if=none,id=fat,format=raw,file=fat:rw:"+export, "-device", "virtio-blk-pci,drive=fat",
+		"-virtfs", "local,path="+export+",mount_tag=share,security_model=none",
+		"-object", "memory-backend-file,id=mem,size=8M,share=on,mem-path="+file("nv", "raw"), "-device", "nvdimm,id=nv,memdev=mem",
+		"-object", "memory-backend-file,id=mem2,size=8M,share=off,mem-path="+file("private", "raw"), "-device", "nvdimm,id=private,memdev=mem2",
+	)
+	m.args[1], m.args[5] = "q35,nvdimm=on", "64,slots=2,maxmem=256M"
 	m.start(t)
 	disks, reasons, err := disk.Discover(testContext(t), m.connect(t))
 	if err != nil || len(disks) != 1 {
 		t.Fatal(disks, err)
 	}
 	said := fmt.Sprint(reasons)
-	for _, want := range []string{"disk nbd ", "not a local file but nbd", "disk vmdk ", "kind vmdk", "disk thr ", "kind throttle", "disk part ", "raw with an offset", "disk ext ", "another file"} {
+	for _, want := range []string{"disk nbd ", "not a local file but nbd", "disk vmdk ", "kind vmdk", "disk thr ", "kind throttle", "disk part ", "raw with an offset", "disk ext ", "another file",
+		"disk shared cannot be captured: others may write", "disk fat ", "not a local file but", "virtio-9p-pci) is in a directory of the host", "device nv (nvdimm) writes to the file"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("nothing about %q in:", want)
 		}
+	}
+	if strings.Contains(said, "device private") {
+		t.Error("memory that is not written to its file is refused")
 	}
 	t.Log(strings.ReplaceAll(said, "} {", "}\n{"))
 }

@@ -17,10 +17,15 @@ type Machine struct {
 	Name   snapline.MemberName
 	Client *qmp.Client
 	PID    int // of the QEMU
-	// Hold stops the VM for some milliseconds, until the returned function is
-	// called. It must let the VM run by itself should this process die or hang.
-	// Only IDE and SATA disks need it; without it they are refused.
+	// Hold stops the VM for a moment, until the returned function is called. It
+	// must let the VM run by itself should this process die or hang. A VM that is
+	// stopped already is no error. IDE and SATA disks need it, and without it are
+	// refused; others are stopped if they write faster than a merge copies.
 	Hold func(ctx context.Context) (letGo func(), err error)
+	// Watch has somebody call FreeJobs should this process die before the
+	// returned function is called. May be nil: then a guest whose merge was just
+	// ending waits for the next RecoverRunning.
+	Watch func(ctx context.Context) (unwatch func(), err error)
 }
 
 // Disk is one writable disk that can be frozen.
@@ -37,22 +42,7 @@ type Disk struct {
 
 // Info describes the disk itself.
 func (d Disk) Info() snapline.DiskInfo {
-	return snapline.DiskInfo{ID: d.ID, Path: d.Path, Format: d.Format, Size: d.Size, ClusterSize: d.unit()}
-}
-
-// unit is the smallest stretch that a layer above the lowest file can hold; a
-// raw file has none.
-func (d Disk) unit() int64 {
-	var least int64
-	for i, f := range d.files {
-		if i > 0 && i == len(d.files)-1 {
-			break // the backing file's own does not show above it
-		}
-		if u := f.unit(); u > 0 && (least == 0 || u < least) {
-			least = u
-		}
-	}
-	return least
+	return snapline.DiskInfo{ID: d.ID, Path: d.Path, Format: d.Format, Size: d.Size, ClusterSize: newLayer(d).unit()}
 }
 
 // identity tells whether a file was written since. A file that is replaced by

@@ -8,6 +8,10 @@
 // afterwards each overlay is committed into its file while the VM runs, and
 // the VM goes back to it (Merge).
 //
+// A restore writes the disks back with Exchange, on backing files that
+// PlaceBacking finds or makes. What it replaces is kept aside until it is clear
+// that the VM runs.
+//
 // A journal is written before the first overlay exists, so that whatever dies
 // on the way, Recover finishes or undoes it without losing a guest's write. The
 // steps and what each record means are described at type step.

@@ -5,12 +5,19 @@ import "context"
 // At has f called at each named step.
 func (s *Store) At(f func(step string)) { s.at = f }
 
+// Slow limits live merges to so many bytes per second.
+func (s *Store) Slow(speed int64) { s.speed = speed }
+
 // Parse and decode functions for the fuzz tests.
 var (
 	DecodeJournal = decodeJournal
 	MapEntries    = mapEntries
 	LocalPath     = localPath
+	CheckKind     = checkKind
+	CheckFile     = checkFile
+	StoredOutside = storedOutside
 	JournalPath   = journalPath
+	DecodeRecord  = decodeExchange
 	WriteJournal  = func(qmp string, disks int) []byte {
 		p := plan{Format: planFormat, QMP: qmp}
 		for range disks {
@@ -36,3 +43,8 @@ func OpenChain(ctx context.Context, path, format string) (Disk, error) {
 
 // Still is the frozen disk of a chain that nobody writes to.
 func Still(d Disk) *frozen { return &frozen{set: &Set{disks: []Disk{d}}, layer: newLayer(d)} }
+
+// StillIn is Still with what a store remembers.
+func StillIn(s *Store, d Disk) *frozen {
+	return &frozen{set: &Set{store: s, disks: []Disk{d}}, layer: newLayer(d)}
+}

@@ -3,10 +3,12 @@ package disk_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/snapline/snapline"
@@ -44,7 +46,7 @@ func openDisk(t *testing.T, path, format string) snapline.FrozenDisk {
 // file, in both formats.
 func TestCopies(t *testing.T) {
 	for _, format := range []string{"raw", "qcow2"} {
-		for _, cluster := range []string{"64k", "4k", "1M"} {
+		for _, cluster := range []string{"64k", "4k", "512", "1M"} {
 			t.Run(format+"-"+cluster, func(t *testing.T) {
 				top, bottom := images(t, format, cluster)
 				d := openDisk(t, top, "qcow2")
@@ -90,6 +92,69 @@ func digest(t *testing.T, b snapline.BackingFile) string {
 		t.Fatal(err)
 	}
 	return sum
+}
+
+// TestRaggedPages takes disks apart of which layers hold, or end in, parts of
+// pages: extents are whole pages all the same, but at the disk's end.
+func TestRaggedPages(t *testing.T) {
+	needTools(t)
+	const page, size = snapline.PageSize, 12<<20 + 512
+	dir := t.TempDir()
+	bottom, middle := filepath.Join(dir, "bottom"), filepath.Join(dir, "middle")
+	run(t, "qemu-img", "create", "-q", "-f", "raw", bottom, "10486272") // 10 MiB and 512 bytes
+	run(t, "qemu-io", "-f", "raw", "-c", "write -P 1 0 3M", "-c", "write -P 2 10485760 512", bottom)
+	for name, options := range map[string]string{"512": "cluster_size=512", "2k": "cluster_size=2k", "subclusters": "cluster_size=16k,extended_l2=on", "64k": "cluster_size=64k"} {
+		for _, layers := range []int{1, 2, 3} {
+			t.Run(fmt.Sprintf("%s-%d", name, layers), func(t *testing.T) {
+				top := filepath.Join(t.TempDir(), "top")
+				create := []string{"qemu-img", "create", "-q", "-f", "qcow2", "-o", options}
+				switch layers {
+				case 2:
+					create = append(create, "-b", bottom, "-F", "raw")
+				case 3:
+					os.Remove(middle)
+					run(t, append(create, "-b", bottom, "-F", "raw", middle, "11535872")...) // 11 MiB and 1,536 bytes
+					run(t, "qemu-io", "-f", "qcow2", "-c", "write -P 3 512 1k", "-c", "write -P 3 5M 3k", "-c", "write -z 2M 1536", "-c", "write -P 3 11535360 512", middle)
+					create = append(create, "-b", middle, "-F", "qcow2")
+				}
+				run(t, append(create, top, strconv.Itoa(size))...)
+				run(t, "qemu-io", "-f", "qcow2", "-c", "write -P 4 3584 1k", "-c", "write -P 5 4121600 20000", "-c", "write -z 1M 512", "-c", "write -P 6 12582912 512", top)
+				d := openDisk(t, top, "qcow2")
+				if c := d.Info().ClusterSize; c < page {
+					t.Errorf("cluster size %d", c)
+				}
+				end := int64(0)
+				for e, err := range d.Extents(testContext(t)) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					if e.Offset < end || e.Offset%page != 0 || e.Length%page != 0 && e.Offset+e.Length != size {
+						t.Errorf("extent at %d of %d bytes, after %d", e.Offset, e.Length, end)
+					}
+					end = e.Offset + e.Length
+				}
+				target := disk.Target{Path: filepath.Join(t.TempDir(), "copy"), Format: "qcow2", Size: size, ClusterSize: d.Info().ClusterSize}
+				if layers > 1 {
+					target.Backing, target.BackingFormat = bottom, "raw"
+				}
+				materialise(t, target, d.Extents(testContext(t)))
+				if !bytes.Equal(content(t, top, "qcow2"), content(t, target.Path, "qcow2")) {
+					t.Error("the copy differs")
+				}
+			})
+		}
+	}
+	raw := openDisk(t, bottom, "raw")
+	last := snapline.Extent{}
+	for e, err := range raw.Extents(testContext(t)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = e
+	}
+	if last.Offset%page != 0 || last.Offset+last.Length != raw.Info().Size || last.Data[0] != 2 {
+		t.Errorf("a raw disk of %d bytes ends with %d bytes at %d", raw.Info().Size, last.Length, last.Offset)
+	}
 }
 
 // TestReplace wants a failed restore to leave the old disk, and sparse files.

@@ -17,6 +17,12 @@ var remote = map[uint32]string{
 	0x01021997: "9p",
 	0x00c36400: "Ceph",
 	0x5346414f: "AFS",
+	0x6b414653: "AFS",
+	0x73757245: "Coda",
+	0x0000564c: "NCP",
+	0x20030528: "OrangeFS",
+	0x786f4256: "a shared folder of VirtualBox",
+	0xbacbacbc: "a shared folder of VMware",
 	0x01161970: "GFS2",
 	0x7461636f: "OCFS2",
 	0x0bd00bd0: "Lustre",
@@ -42,8 +48,16 @@ func checkFile(path string) error {
 	if err := unix.Statfs(path, &fs); err != nil {
 		return fmt.Errorf("statfs %s: %w", path, err)
 	}
-	if kind, ok := remote[uint32(fs.Type)]; ok {
-		return fmt.Errorf("%s is on %s, which cannot be rolled back together with the VM", path, kind)
+	if err := checkKind(uint32(fs.Type)); err != nil {
+		return fmt.Errorf("%s %w", path, err)
+	}
+	return nil
+}
+
+// checkKind refuses a file system that is not this host's alone.
+func checkKind(magic uint32) error {
+	if kind, ok := remote[magic]; ok {
+		return fmt.Errorf("is on %s, which cannot be rolled back together with the VM", kind)
 	}
 	return nil
 }

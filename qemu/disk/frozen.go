@@ -27,7 +27,11 @@ func (f *frozen) Backing() snapline.BackingFile {
 	if len(files) == 1 {
 		return nil
 	}
-	return backing{files[len(files)-1]}
+	b := backing{files[len(files)-1]}
+	if f.set.store == nil {
+		return b
+	}
+	return cached{b, f.set.store.digests}
 }
 
 func (f *frozen) Release(ctx context.Context) error { return f.set.release(ctx, f.index) }
@@ -45,7 +49,7 @@ func (b backing) Extents(ctx context.Context) iter.Seq2[snapline.Extent, error] 
 	return layer{[]image{b.file}, b.file.VirtualSize}.extents(ctx)
 }
 
-// Digest is Digest of the content.
+// Digest is Digest of the content, computed anew.
 func (b backing) Digest(ctx context.Context) (string, error) {
 	return Digest(b.file.VirtualSize, b.Extents(ctx))
 }

@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
+
+	"github.com/snapline/snapline"
 )
 
 // image is one file of a chain as "qemu-img info --output=json" tells.
@@ -25,12 +28,17 @@ type image struct {
 	} `json:"format-specific"`
 }
 
-// unit is the smallest stretch that the image can hold by itself.
+// unit is what the extents of the image are multiples of: the smallest stretch
+// that it can hold by itself, but no less than a page. 0: it holds any.
 func (i image) unit() int64 {
+	unit := i.ClusterSize
 	if i.Specific.Data.ExtendedL2 {
-		return i.ClusterSize / 32
+		unit /= 32
 	}
-	return i.ClusterSize
+	if unit == 0 {
+		return 0
+	}
+	return max(unit, snapline.PageSize)
 }
 
 // chain lists a disk's files from the top down. It reads without a lock, so
@@ -48,6 +56,28 @@ func chain(ctx context.Context, path, format string) ([]image, error) {
 		return nil, fmt.Errorf("qemu-img info %s: empty answer", path)
 	}
 	return images, nil
+}
+
+// CheckFormats wants qemu-img here, and to know the disks' formats.
+func CheckFormats(ctx context.Context, disks []snapline.DiskSnapshot) error {
+	out, err := imageTool(ctx, "--help")
+	if err != nil {
+		return fmt.Errorf("disks cannot be written: %w", err)
+	}
+	_, list, _ := strings.Cut(string(out), "Supported formats:")
+	known := strings.Fields(list)
+	for _, d := range disks {
+		formats := []string{d.Format}
+		if d.Backing != nil {
+			formats = append(formats, d.Backing.Format)
+		}
+		for _, format := range formats {
+			if format != "raw" && format != "qcow2" || !slices.Contains(known, format) {
+				return fmt.Errorf("disk %s is of format %q, which cannot be written here", d.ID, format)
+			}
+		}
+	}
+	return nil
 }
 
 // imageTool runs qemu-img and returns what it prints.

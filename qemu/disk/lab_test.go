@@ -18,8 +18,9 @@ import (
 
 // TestMain also runs the victims of crash tests in this same program.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "victim" {
-		if err := victim(os.Args[2:]); err != nil {
+	victims := map[string]func([]string) error{"victim": victim, "restorer": restorer}
+	if len(os.Args) > 1 && victims[os.Args[1]] != nil {
+		if err := victims[os.Args[1]](os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -24,6 +24,20 @@ type layer struct {
 
 func newLayer(d Disk) layer { return layer{d.files, d.Size} }
 
+// unit is the least of the files above the lowest; a raw file has none.
+func (l layer) unit() int64 {
+	var least int64
+	for i, f := range l.files {
+		if i > 0 && i == len(l.files)-1 {
+			break // the backing file's own does not show above it
+		}
+		if u := f.unit(); u > 0 && (least == 0 || u < least) {
+			least = u
+		}
+	}
+	return least
+}
+
 // extents yields what the files hold above the backing file.
 func (l layer) extents(ctx context.Context) iter.Seq2[snapline.Extent, error] {
 	if len(l.files) == 1 && l.files[0].Format == "raw" {
@@ -51,7 +65,8 @@ func rawExtents(ctx context.Context, path string, size int64) iter.Seq2[snapline
 		for at := int64(0); at < size; {
 			start, end, err := nextData(f, at)
 			if err == nil && start < size {
-				end = min(end, size)
+				// A hole may begin within a page; what it has of one reads as zeros.
+				start, end = start-start%snapline.PageSize, roundUp(end, snapline.PageSize, size)
 				err = c.copy(f, start, start, end-start)
 			}
 			if err != nil {
@@ -64,6 +79,9 @@ func rawExtents(ctx context.Context, path string, size int64) iter.Seq2[snapline
 		}
 	}
 }
+
+// roundUp returns the next multiple of a power of two, or the disk's end.
+func roundUp(at, unit, size int64) int64 { return min(at+(-at&(unit-1)), size) }
 
 // nextData finds the next stretch with data; io.EOF when there is none.
 func nextData(f *os.File, at int64) (start, end int64, err error) {

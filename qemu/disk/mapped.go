@@ -9,10 +9,8 @@ import (
 	"iter"
 	"os"
 	"os/exec"
-	"strconv"
 
 	"github.com/snapline/snapline"
-	"golang.org/x/sys/unix"
 )
 
 // mapped reads a chain by the map that qemu-img draws of it. The files are
@@ -20,7 +18,7 @@ import (
 // them.
 func (l layer) mapped(ctx context.Context) iter.Seq2[snapline.Extent, error] {
 	return func(yield yieldFunc) {
-		r := chainReader{layer: l, copier: copier{ctx: ctx, yield: yield, block: make([]byte, blockSize)}}
+		r := chainReader{layer: l, grain: max(l.unit(), snapline.PageSize), copier: copier{ctx: ctx, yield: yield, block: make([]byte, blockSize)}}
 		defer r.close()
 		if err := r.run(); err != nil && !errors.Is(err, errEnough) {
 			yield(snapline.Extent{}, fmt.Errorf("read disk %s: %w", l.files[0].Filename, err))
@@ -31,8 +29,14 @@ func (l layer) mapped(ctx context.Context) iter.Seq2[snapline.Extent, error] {
 type chainReader struct {
 	layer
 	copier
-	open []*os.File // by depth; nil until needed
+	grain  int64      // what extents are multiples of
+	open   []*os.File // by depth; nil until needed
+	ragged span       // grains of which the layers hold parts only; not yielded yet
+	window window
 }
+
+// span is a stretch of the disk.
+type span struct{ start, end int64 }
 
 func (r *chainReader) run() error {
 	ctx, cancel := context.WithCancel(r.ctx)
@@ -56,6 +60,9 @@ func (r *chainReader) run() error {
 			break
 		}
 	}
+	if err == nil {
+		err = r.flush()
+	}
 	if err != nil {
 		cancel()
 	}
@@ -73,13 +80,65 @@ func (r *chainReader) run() error {
 	return waitErr
 }
 
-// take yields what one entry of the map stands for.
+// take yields what one entry of the map stands for, as far as it is whole
+// grains. Where clusters are smaller than a page, or a layer ends within a
+// cluster of the one above, the rest of the grain is another layer's, and only
+// the chain as a whole can be asked for it.
 func (r *chainReader) take(s stretch) error {
 	bottom := len(r.files) - 1
 	alone := bottom == 0
-	switch {
-	case !alone && s.Depth == bottom, !s.Present, alone && (s.Zero || !s.Data):
+	if !alone && s.Depth == bottom || !s.Present || alone && (s.Zero || !s.Data) {
 		return nil // the backing file's, or nothing
+	}
+	end := s.Start + s.Length
+	first, last := roundUp(s.Start, r.grain, r.size), end-end%r.grain // where whole grains begin and end
+	if end == r.size {
+		last = end
+	}
+	if first > s.Start {
+		if err := r.touch(s.Start); err != nil {
+			return err
+		}
+	}
+	if last > first {
+		if err := r.flush(); err != nil {
+			return err
+		}
+		if err := r.whole(s.part(first, last)); err != nil {
+			return err
+		}
+	}
+	if end > last && end > first {
+		return r.touch(last)
+	}
+	return nil
+}
+
+// touch notes that the grain with that byte is needed.
+func (r *chainReader) touch(at int64) error {
+	grain := span{at - at%r.grain, roundUp(at+1, r.grain, r.size)}
+	switch {
+	case r.ragged.end == grain.end:
+		return nil
+	case r.ragged.end == grain.start && r.ragged.end > r.ragged.start:
+		r.ragged.end = grain.end
+		return nil
+	}
+	err := r.flush()
+	r.ragged = grain
+	return err
+}
+
+// flush yields the grains that were touched.
+func (r *chainReader) flush() error {
+	s := r.ragged
+	r.ragged = span{}
+	return r.convert(s.start, s.end-s.start)
+}
+
+// whole yields a stretch of whole grains.
+func (r *chainReader) whole(s stretch) error {
+	switch {
 	case s.Zero || !s.Data:
 		if !r.yield(snapline.Extent{Offset: s.Start, Length: s.Length}, nil) {
 			return errEnough
@@ -115,49 +174,7 @@ func (r *chainReader) close() {
 			f.Close()
 		}
 	}
-}
-
-// convertSize is how much is decompressed into memory at a time: enough to make
-// the start of a process for it not count.
-const convertSize = 16 << 20
-
-// convert has qemu-img read what has no place of its own in a file, such as
-// compressed clusters.
-func (r *chainReader) convert(start, n int64) error {
-	for n > 0 {
-		part := min(n, convertSize)
-		if err := r.convertPart(start, part); err != nil {
-			return err
-		}
-		start, n = start+part, n-part
-	}
-	return nil
-}
-
-func (r *chainReader) convertPart(start, n int64) error {
-	fd, err := unix.MemfdCreate("snapline-disk", unix.MFD_CLOEXEC)
-	if err != nil {
-		return err
-	}
-	memory := os.NewFile(uintptr(fd), "memfd")
-	defer memory.Close()
-	source, err := json.Marshal(map[string]any{
-		"driver": "raw", "offset": start, "size": n,
-		"file": map[string]any{
-			"driver": r.files[0].Format,
-			"file":   map[string]any{"driver": "file", "filename": r.files[0].Filename},
-		},
-	})
-	if err != nil {
-		return err
-	}
-	const inherited = 3
-	cmd := exec.CommandContext(r.ctx, "qemu-img", "convert", "-q", "-U", "-O", "raw", "json:"+string(source), "/proc/self/fd/"+strconv.Itoa(inherited))
-	cmd.ExtraFiles = []*os.File{memory}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return toolError(r.ctx, cmd, err, string(out))
-	}
-	return r.copy(memory, 0, start, n)
+	r.window.close()
 }
 
 // empty reports whether nothing was ever written to an overlay. One that does

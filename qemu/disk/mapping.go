@@ -19,6 +19,16 @@ type stretch struct {
 	Offset  *int64 `json:"offset"` // in the file of that depth; nil: only QEMU can read it
 }
 
+// part is the stretch from start to end.
+func (s stretch) part(start, end int64) stretch {
+	if s.Offset != nil {
+		moved := *s.Offset + start - s.Start
+		s.Offset = &moved
+	}
+	s.Start, s.Length = start, end-start
+	return s
+}
+
 // mapEntries reads a map as it comes, one entry at a time. It accepts only maps
 // without gaps or overlaps that end at size, of no more than depth files.
 func mapEntries(r io.Reader, size int64, depth int) iter.Seq2[stretch, error] {

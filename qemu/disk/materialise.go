@@ -39,33 +39,56 @@ type writer interface {
 // at its path whole and on disk, or, after an error, not at all: then what was
 // at the path is untouched. fs.ErrExist when something is there that may not
 // be replaced.
-func Materialise(ctx context.Context, t Target, extents iter.Seq2[snapline.Extent, error]) (err error) {
+func Materialise(ctx context.Context, t Target, extents iter.Seq2[snapline.Extent, error]) error {
+	if _, err := os.Lstat(t.Path); err == nil && !t.Replace {
+		return fmt.Errorf("make disk %s: %w", t.Path, fs.ErrExist)
+	}
+	temp, err := t.make(ctx, extents)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp)
+	if err := t.publish(temp); err != nil {
+		return fmt.Errorf("make disk %s: %w", t.Path, err)
+	}
+	return nil
+}
+
+// tempPath is where a disk is while it is written. One of a restore that died
+// is replaced.
+func (t Target) tempPath() string {
+	dir, name := filepath.Split(t.Path)
+	return filepath.Join(dir, "."+name+".snapline-restore")
+}
+
+// make writes the disk under a name that nobody looks for. After an error
+// nothing is left.
+func (t Target) make(ctx context.Context, extents iter.Seq2[snapline.Extent, error]) (temp string, err error) {
+	temp = t.tempPath()
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("make disk %s: %w", t.Path, err)
 		}
 	}()
-	if _, err := os.Lstat(t.Path); err == nil && !t.Replace {
-		return fs.ErrExist
-	}
-	dir, name := filepath.Split(t.Path)
-	temp := filepath.Join(dir, "."+name+".snapline-restore")
-	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) { // of a restore that died
-		return err
+	if err := removeIfThere(temp); err != nil {
+		return "", err
 	}
 	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		return "", err
 	}
-	defer os.Remove(temp)
-	defer f.Close()
+	if err := errors.Join(t.write(ctx, f, extents), f.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(temp))
+	}
+	return temp, nil
+}
+
+// write makes an empty file the disk, durably.
+func (t Target) write(ctx context.Context, f *os.File, extents iter.Seq2[snapline.Extent, error]) error {
 	if err := t.fill(ctx, f, extents); err != nil {
 		return err
 	}
-	if err := errors.Join(f.Chown(t.UID, t.GID), f.Chmod(t.Mode.Perm()), f.Sync()); err != nil {
-		return err
-	}
-	return t.publish(temp)
+	return errors.Join(f.Chown(t.UID, t.GID), f.Chmod(t.Mode.Perm()), f.Sync())
 }
 
 // fill writes the whole file.

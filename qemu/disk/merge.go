@@ -29,6 +29,10 @@ func (r restorer) running(ctx context.Context, disk int) error {
 	if err != nil {
 		return err
 	}
+	// A job that has ended behind an earlier agent's back.
+	if err := dismissConcluded(ctx, r.machine.Client, p.Node); err != nil {
+		return err
+	}
 	if active {
 		if err := r.merge(ctx, disk); err != nil {
 			return fmt.Errorf("merge overlay %s into %s: %w", p.Overlay, p.Base, err)
@@ -90,6 +94,7 @@ func (r restorer) merge(ctx context.Context, disk int) error {
 	f := &follower{restorer: r, disk: disk, node: p.Node, events: r.machine.Client.Subscribe()}
 	defer f.events.Close()
 	defer func() {
+		f.brake.release()
 		if f.letGo != nil {
 			f.letGo()
 		}
@@ -98,13 +103,20 @@ func (r restorer) merge(ctx context.Context, disk int) error {
 		return err
 	}
 	defer unix.Close(f.pidfd)
+	if r.machine.Watch != nil {
+		unwatch, err := r.machine.Watch(ctx)
+		if err != nil {
+			return err
+		}
+		defer unwatch()
+	}
 	if !found {
 		// Also when there is a "pivoting" that has come to nothing.
 		if err := r.journal.record(disk, merging, nil); err != nil {
 			return err
 		}
 		r.store.at("merging")
-		commit := blockCommit{Job: p.Node, Device: p.Node, Base: p.BaseNode, OnError: "report"}
+		commit := blockCommit{Job: p.Node, Device: p.Node, Base: p.BaseNode, OnError: "report", Speed: r.store.speed}
 		if _, err := qmp.Run(ctx, r.machine.Client, commit); err != nil {
 			return err
 		}
@@ -141,6 +153,7 @@ type follower struct {
 	pidfd     int
 	completed bool
 	letGo     func() // ends the hold on the VM; nil if there is none
+	brake     brake
 	cancelled error
 }
 
@@ -166,6 +179,9 @@ func (f *follower) follow(ctx context.Context) error {
 		}
 		if done {
 			return f.conclude(late, j)
+		}
+		if f.letGo == nil && f.cancelled == nil {
+			f.brake.press(late, f.machine, j)
 		}
 		if err := f.wait(ctx); err != nil {
 			return f.died(err)
@@ -222,7 +238,7 @@ func (f *follower) hold(ctx context.Context) error {
 // wait returns when there may be news. The end of the context cancels the job,
 // once; the overlay then stays in use.
 func (f *follower) wait(ctx context.Context) error {
-	tick := time.NewTimer(heartbeat)
+	tick := time.NewTimer(f.brake.patience())
 	defer tick.Stop()
 	ended := ctx.Done()
 	if f.cancelled != nil {

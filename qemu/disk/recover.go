@@ -71,36 +71,37 @@ func (s *Store) recover(qmp string, do func(j *journal, disk int) error) error {
 	return j.remove()
 }
 
-// opener finds a process other than this one that has the file open.
-func opener(id identity) (pid int, found bool, err error) {
+// Opener finds a process other than this one that has the file open, and that
+// except does not let pass; 0 if there is none.
+func Opener(path string, except func(pid int) bool) (pid int, err error) {
+	id, err := identify(path)
+	if err != nil {
+		return 0, err
+	}
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		if open, err := holds(pid, id); err == nil && open { // an error: it has gone
-			return pid, true, nil
+		if open, err := holds(pid, id); err == nil && open && !except(pid) { // an error: it has gone
+			return pid, nil
 		}
 	}
-	return 0, false, nil
+	return 0, nil
 }
 
 // checkUnused wants nobody to have the file open: neither as any process shows,
 // nor by QEMU's own locks, which also a process elsewhere may hold.
 func checkUnused(ctx context.Context, path, format string) error {
-	id, err := identify(path)
+	pid, err := Opener(path, func(int) bool { return false })
 	if err != nil {
 		return err
 	}
-	pid, found, err := opener(id)
-	if err != nil {
-		return err
-	}
-	if found {
+	if pid != 0 {
 		exe, _ := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "exe"))
 		return fmt.Errorf("%s: %w by process %d (%s)", path, ErrInUse, pid, exe)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/snapline/snapline"
 	"github.com/snapline/snapline/qemu/qmp"
+	"golang.org/x/sys/unix"
 )
 
 // ownPrefix begins the names of our nodes and jobs.
@@ -128,6 +129,22 @@ func makeOverlay(ctx context.Context, d Disk, path string) error {
 		return fmt.Errorf("overlay: %w", err)
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// Flush writes out what the guest has written so far, best just before Switch:
+// QEMU flushes all disks whenever it stops the VM, and the less there is to be
+// written, the shorter is the stop.
+func (s *Set) Flush() error {
+	for _, d := range s.disks {
+		f, err := os.Open(d.Path)
+		if err != nil {
+			return fmt.Errorf("flush disk: %w", err)
+		}
+		if err := errors.Join(unix.Fdatasync(int(f.Fd())), f.Close()); err != nil {
+			return fmt.Errorf("flush disk %s: %w", d.Path, err)
+		}
+	}
+	return nil
 }
 
 // Switch freezes all disks at once: from its return the guest writes to the

@@ -35,26 +35,6 @@ type CPU struct {
 	Thread int `json:"thread-id"`
 }
 
-// QueryBlock asks for the block devices.
-type QueryBlock struct{ returns[[]Block] }
-
-func (QueryBlock) Command() string { return "query-block" }
-
-// Block is a block device of the guest.
-type Block struct {
-	Device    string    `json:"device"` // may be empty
-	QOMPath   string    `json:"qdev"`
-	Inserted  *Inserted `json:"inserted"` // nil: no medium
-	Removable bool      `json:"removable"`
-}
-
-// Inserted is the medium of a block device.
-type Inserted struct {
-	File     string `json:"file"`
-	NodeName string `json:"node-name"`
-	ReadOnly bool   `json:"ro"`
-}
-
 // QueryBalloon asks for the balloon's size; refused where there is no balloon.
 type QueryBalloon struct{ returns[Balloon] }
 

@@ -215,6 +215,38 @@ func (s *Set) replace(tables, drop []*Table) {
 	}
 }
 
+// Packs lists the packs that the set knows, some perhaps twice.
+func (s *Set) Packs() (list []pack.ID) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, t := range s.tables {
+		for i := range t.Packs() {
+			id, _ := t.pack(i)
+			list = append(list, id)
+		}
+	}
+	return list
+}
+
+// Forget drops the tables that know one of those packs, so that Sync learns
+// their index blobs anew.
+func (s *Set) Forget(gone map[pack.ID]bool) {
+	if len(gone) == 0 {
+		return
+	}
+	s.sync.Lock()
+	defer s.sync.Unlock()
+	var keep, drop []*Table
+	for _, t := range s.snapshot() {
+		if t.knows(gone) {
+			drop = append(drop, t)
+		} else {
+			keep = append(keep, t)
+		}
+	}
+	s.replace(keep, drop)
+}
+
 // Size is what the tables take on disk, in bytes.
 func (s *Set) Size() int64 {
 	var n int64

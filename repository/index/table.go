@@ -106,6 +106,16 @@ func (t *Table) pack(n int) (pack.ID, int64) {
 	return pack.ID(b[:16]), int64(binary.LittleEndian.Uint64(b[16:]))
 }
 
+// knows reports whether one of the packs is in the table.
+func (t *Table) knows(packs map[pack.ID]bool) bool {
+	for i := range t.l.packs {
+		if id, _ := t.pack(i); packs[id] {
+			return true
+		}
+	}
+	return false
+}
+
 // Sources lists the index blobs in it.
 func (t *Table) Sources() []Source {
 	list := make([]Source, t.l.sources)

@@ -1,4 +1,4 @@
-package repository
+package snapline_test
 
 import (
 	"slices"
@@ -29,21 +29,21 @@ func TestKeep(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		list   []snapline.Snapshot
-		p      KeepPolicy
+		p      snapline.KeepPolicy
 		remove []snapline.SnapshotID
 	}{
-		{"nothing said", day, KeepPolicy{}, nil},
-		{"none there", nil, KeepPolicy{Last: 1}, nil},
-		{"last", day, KeepPolicy{Last: 5}, []snapline.SnapshotID{"g-1", "g-2"}},
-		{"more than there are", day, KeepPolicy{Last: 50}, nil},
-		{"hourly", day, KeepPolicy{Hourly: 3}, []snapline.SnapshotID{"g-1", "g-2", "g-4", "g-6"}},
-		{"daily", day, KeepPolicy{Daily: 2}, []snapline.SnapshotID{"g-1", "g-2", "g-3", "g-4", "g-6"}},
-		{"any rule", day, KeepPolicy{Last: 1, Hourly: 2, Daily: 3}, []snapline.SnapshotID{"g-1", "g-2", "g-4", "g-6"}},
-		{"negative", day, KeepPolicy{Last: -1, Hourly: -1, Daily: 1}, []snapline.SnapshotID{"g-1", "g-2", "g-3", "g-4", "g-5", "g-6"}},
-		{"groups apart", slices.Concat(day[:2], taken("h", "01 00:00")), KeepPolicy{Last: 1}, []snapline.SnapshotID{"g-1"}},
+		{"nothing said", day, snapline.KeepPolicy{}, nil},
+		{"none there", nil, snapline.KeepPolicy{Last: 1}, nil},
+		{"last", day, snapline.KeepPolicy{Last: 5}, []snapline.SnapshotID{"g-1", "g-2"}},
+		{"more than there are", day, snapline.KeepPolicy{Last: 50}, nil},
+		{"hourly", day, snapline.KeepPolicy{Hourly: 3}, []snapline.SnapshotID{"g-1", "g-2", "g-4", "g-6"}},
+		{"daily", day, snapline.KeepPolicy{Daily: 2}, []snapline.SnapshotID{"g-1", "g-2", "g-3", "g-4", "g-6"}},
+		{"any rule", day, snapline.KeepPolicy{Last: 1, Hourly: 2, Daily: 3}, []snapline.SnapshotID{"g-1", "g-2", "g-4", "g-6"}},
+		{"negative", day, snapline.KeepPolicy{Last: -1, Hourly: -1, Daily: 1}, []snapline.SnapshotID{"g-1", "g-2", "g-3", "g-4", "g-5", "g-6"}},
+		{"groups apart", slices.Concat(day[:2], taken("h", "01 00:00")), snapline.KeepPolicy{Last: 1}, []snapline.SnapshotID{"g-1"}},
 	} {
 		var got []snapline.SnapshotID
-		for _, s := range Keep(c.list, c.p) {
+		for _, s := range c.p.Remove(c.list) {
 			got = append(got, s.ID)
 		}
 		if !slices.Equal(got, c.remove) {
@@ -62,21 +62,21 @@ func TestKeepIsStable(t *testing.T) {
 				TakenAt: time.Date(2026, 7, 1, 0, m, 0, 0, time.UTC),
 			})
 		}
+		slices.SortStableFunc(list, func(a, b snapline.Snapshot) int { return a.TakenAt.Compare(b.TakenAt) })
 		n := rapid.IntRange(0, 8)
-		p := KeepPolicy{Last: n.Draw(t, "last"), Hourly: n.Draw(t, "hourly"), Daily: n.Draw(t, "daily")}
+		p := snapline.KeepPolicy{Last: n.Draw(t, "last"), Hourly: n.Draw(t, "hourly"), Daily: n.Draw(t, "daily")}
 		gone := map[snapline.SnapshotID]bool{}
-		for _, s := range Keep(list, p) {
+		for _, s := range p.Remove(list) {
 			gone[s.ID] = true
 		}
 		kept := slices.DeleteFunc(slices.Clone(list), func(s snapline.Snapshot) bool { return gone[s.ID] })
 		if len(kept) == 0 {
 			t.Fatal("none is left")
 		}
-		if again := Keep(kept, p); len(again) != 0 {
+		if again := p.Remove(kept); len(again) != 0 {
 			t.Fatalf("the same policy removes %d more the next time", len(again))
 		}
-		latest := slices.MaxFunc(list, older)
-		if gone[latest.ID] {
+		if gone[list[len(list)-1].ID] {
 			t.Fatal("the latest one goes")
 		}
 	})
