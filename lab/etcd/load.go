@@ -23,6 +23,8 @@ type LoadOptions struct {
 	Dial      Dial          // default: from this process's namespace
 }
 
+const defaultWorkers = 4
+
 // Load writes until ctx ends and returns nil then. Each worker writes keys
 // that are never used twice, one after the other, through one member; after an
 // error it goes on with the next member. Every event is a line on journal
@@ -33,7 +35,7 @@ func Load(ctx context.Context, o LoadOptions, journal io.Writer) error {
 		return errors.New("etcd load: no endpoints")
 	}
 	if o.Workers == 0 {
-		o.Workers = 4
+		o.Workers = defaultWorkers
 	}
 	if o.Interval == 0 {
 		o.Interval = 20 * time.Millisecond

@@ -17,7 +17,7 @@ var (
 // history is four writes: two acknowledged before the snapshot was asked for
 // in second 10, one after, one whose outcome nobody knows.
 func history() (Claim, []Item) {
-	claim := Claim{Began: second(10), Before: Status{ClusterID: 1, Leader: 11, RaftTerm: 2, Members: map[string]uint64{"n1": 11, "n2": 12}}}
+	claim := Claim{Workers: 2, Began: second(10), Before: Status{ClusterID: 1, Leader: 11, RaftTerm: 2, Members: map[string]uint64{"n1": 11, "n2": 12}}}
 	add := func(at int, kind, key, value string, rev int64) {
 		claim.Journal = append(claim.Journal, Event{Kind: kind, At: second(at), Key: key, Value: value, Revision: rev})
 	}
@@ -29,6 +29,8 @@ func history() (Claim, []Item) {
 	add(12, Ack, "c", "", 7)
 	add(13, Attempt, "d", "4", 0)
 	add(14, Failed, "d", "", 0)
+	add(15, Attempt, "e", "5", 0)
+	add(16, Ack, "e", "", 8)
 	return claim, []Item{{"a", "1", 5}, {"b", "2", 6}}
 }
 
@@ -45,7 +47,10 @@ func TestCompareData(t *testing.T) {
 		{"an acknowledged write is gone", func(i []Item) []Item { return i[:1] }, 5, "acknowledged writes present"},
 		{"a write from nowhere", func(i []Item) []Item { return append(i, Item{"x", "9", 6}) }, 6, "no write invented"},
 		{"another value", func(i []Item) []Item { i[0].Value = "7"; return i }, 6, "values as written"},
-		{"a hole", func(i []Item) []Item { return i }, 7, "one point in history"},
+		{"writes under way change places", func(i []Item) []Item { return append(i, Item{"d", "4", 7}, Item{"c", "3", 8}) }, 8, ""},
+		{"more than were under way change places", func(i []Item) []Item {
+			return append(i, Item{"d", "4", 7}, Item{"c", "3", 8}, Item{"e", "5", 9})
+		}, 9, "one point in history"},
 		{"a write of the future", func(i []Item) []Item { return append(i, Item{"c", "3", 7}) }, 6, "one point in history"},
 		{"another order", func(i []Item) []Item { i[0].Revision = 4; return i }, 6, "one point in history"},
 	} {
@@ -94,7 +99,7 @@ func onlyFails(t *testing.T, list check.List, name string) {
 }
 
 func TestLongestGap(t *testing.T) {
-	claim, _ := history() // acknowledged in seconds 2, 4 and 12
+	claim, _ := history() // acknowledged in seconds 2, 4, 12 and 16
 	for _, c := range []struct {
 		from, to time.Time
 		want     time.Duration
@@ -102,7 +107,7 @@ func TestLongestGap(t *testing.T) {
 		{time.Time{}, time.Time{}, 8 * time.Second},
 		{second(5), second(6), 8 * time.Second},
 		{time.Time{}, second(3), 2 * time.Second},
-		{second(12), time.Time{}, 0},
+		{second(16), time.Time{}, 0},
 	} {
 		if got := claim.Journal.LongestGap(c.from, c.to); got != c.want {
 			t.Errorf("from %v to %v: %v, want %v", c.from, c.to, got, c.want)
