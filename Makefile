@@ -19,7 +19,7 @@ build: ## build bin/snapline, and the program that the lab's guests run
 	CGO_ENABLED=0 GOAMD64=v1 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -buildid=' -o bin/snapline-bank ./lab/guest/bank
 
 deps: ## install the Debian packages that the lab and the tests need
-	@scripts/deps qemu-system-x86 qemu-utils iproute2 nftables cpio zstd util-linux xz-utils e2fsprogs b3sum openssl xxd
+	@scripts/deps qemu-system-x86 qemu-utils iproute2 nftables cpio zstd util-linux xz-utils e2fsprogs b3sum openssl xxd restic borgbackup spin gcc libc6-dev tshark
 
 deps-generate:
 	@scripts/deps clang llvm

@@ -52,7 +52,7 @@ type Gate interface {
 	// Probes returns what arrived of the probes with that nonce: sender's number
 	// to the codepoint that its probe still had here. Probes never reach the VM.
 	Probes(nonce uint64) (map[uint32]Codepoint, error)
-	// Record remembers every IP packet from now until the given instant, or
+	// Record remembers every IP packet, but IPv6's neighbour discovery, from now until the given instant, or
 	// Recorded; it may be called again to move the end. What cannot be remembered
 	// is counted.
 	Record(until Instant) error

@@ -42,6 +42,7 @@ type TakeResult struct {
 	State      string       `json:"state"` // committed
 	DurationMS float64      `json:"duration_ms"`
 	Cut        CutReport    `json:"cut"`
+	Verdict    *Verdict     `json:"verdict,omitempty"`
 	Members    []TakeMember `json:"members"`
 }
 

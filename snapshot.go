@@ -11,6 +11,7 @@ type Snapshot struct {
 	Note    string           `json:"note,omitempty"`
 	TakenAt time.Time        `json:"taken_at"`
 	Cut     CutReport        `json:"cut"`
+	Verdict *Verdict         `json:"verdict,omitempty"`
 	Members []MemberSnapshot `json:"members"`
 }
 
@@ -27,6 +28,8 @@ type MemberSnapshot struct {
 	Object   Object        `json:"object"`
 	// Disks are the writable disks of the same instant.
 	Disks []DiskSnapshot `json:"disks,omitempty"`
+	// Evidence is nil when there was no gate to record anything.
+	Evidence *MemberEvidence `json:"evidence,omitempty"`
 }
 
 // DiskSnapshot is one disk of a member.

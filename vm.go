@@ -90,6 +90,10 @@ type CaptureReport struct {
 	// PauseMS is how long the VM was stopped, as the hypervisor reports it. For
 	// stop-and-copy it is only known to Finish.
 	PauseMS float64 `json:"pause_ms"`
+	// Paused and Resumed are when it stood still, on the host's CLOCK_BOOTTIME;
+	// zero when the hypervisor does not say.
+	Paused  Instant `json:"paused,omitempty"`
+	Resumed Instant `json:"resumed,omitempty"`
 }
 
 // Spooled is a whole captured stream in a local file.

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -106,3 +108,70 @@ func TestGenerated(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// TestReadAndWriteTo stores a machine and reads it in both ways: byte by byte as
+// a hypervisor may, and in whole parts, also after a writer has failed once.
+func TestReadAndWriteTo(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "repo")
+	if err := initRepository(t.Context(), folder); err != nil {
+		t.Fatal(err)
+	}
+	r, err := openRepository(t.Context(), folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var in bytes.Buffer
+	if err := generated(&in, 64<<20/page.Size); err != nil {
+		t.Fatal(err)
+	}
+	if err := putStream(t.Context(), r, "bench-1", &in); err != nil {
+		t.Fatal(err)
+	}
+	o, err := stored(t.Context(), r, "bench-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func() io.ReadCloser {
+		s, err := r.Open(t.Context(), "bench-1", member, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s
+	}
+	want, err := io.ReadAll(open())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open()
+	got := &failingOnce{after: 10 << 20}
+	if _, err := io.Copy(got, s); !errors.Is(err, errFull) {
+		t.Errorf("a writer that fails: %v", err)
+	}
+	if _, err := io.Copy(got, s); err != nil {
+		t.Error(err)
+	}
+	if !bytes.Equal(got.Bytes(), want) {
+		t.Errorf("%d bytes in parts, which are not the %d bytes that Read gives", got.Len(), len(want))
+	}
+}
+
+var errFull = errors.New("full")
+
+// failingOnce takes half of one write and fails, then goes on.
+type failingOnce struct {
+	bytes.Buffer
+	after  int
+	failed bool
+}
+
+func (f *failingOnce) Write(p []byte) (int, error) {
+	if !f.failed && f.Len() >= f.after {
+		f.failed = true
+		n, _ := f.Buffer.Write(p[:len(p)/2])
+		return n, errFull
+	}
+	return f.Buffer.Write(p)
+}
+

@@ -355,6 +355,10 @@ struct switches {
 
 // read_switches compares the rules' deadlines with the kernel's clock. Reading
 // that costs more than all the rest, so it is not done while all rules are off.
+// The clock comes after the shield's deadline and before the mark's, so that
+// what is recorded errs on the safe side when a packet races a switch: one
+// that a lowered shield lets pass came after that, and one that is not marked
+// yet left before.
 static always_inline struct switches read_switches(const struct rules *r)
 {
 	u64 mark_until = *(const volatile u64 *)&r->mark_until;
@@ -364,6 +368,7 @@ static always_inline struct switches read_switches(const struct rules *r)
 
 	if (mark_until | shield_until | record_until) {
 		s.now = ktime_get_boot_ns();
+		mark_until = *(const volatile u64 *)&r->mark_until;
 		s.mark = s.now < mark_until;
 		s.shield = s.now < shield_until;
 		s.record = s.now < record_until;
@@ -540,7 +545,7 @@ int from_vm(struct __sk_buff *skb)
 		c->marked++;
 		bits = MARKED;
 	}
-	if (on.record)
+	if (on.record && !discovers_neighbours(skb, kind, &p))
 		remember(skb, &on, kind, &p, bits, c);
 	return pass(&c->out);
 }
@@ -565,7 +570,9 @@ int to_vm(struct __sk_buff *skb)
 	on = read_switches(r);
 	if (kind == OTHER)
 		return on.mark || on.shield ? drop(&c->non_ip) : pass(&c->in);
-	if (codepoint(kind, &p) != post || discovers_neighbours(skb, kind, &p)) {
+	if (discovers_neighbours(skb, kind, &p))
+		return pass(&c->in);
+	if (codepoint(kind, &p) != post) {
 		if (on.record) {
 			remember(skb, &on, kind, &p, INBOUND, c);
 			if (on.mark)

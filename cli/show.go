@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"net/netip"
 
 	"github.com/spf13/cobra"
 
@@ -65,7 +67,56 @@ func printSnapshot(p printer, s snapline.Snapshot) error {
 			return err
 		}
 	}
-	return printCut(p, s.Cut)
+	return errors.Join(printDisks(p, s), printCut(p, s.Cut), printVerdict(p, s.Verdict), printPeers(p, s.Verdict))
+}
+
+// printDisks lists the disks, if any member has some.
+func printDisks(p printer, s snapline.Snapshot) error {
+	var rows [][]any
+	for _, m := range s.Members {
+		for _, d := range m.Disks {
+			below := ""
+			if d.Backing != nil {
+				below = d.Backing.Path
+			}
+			rows = append(rows, []any{m.Name, d.ID, d.Format, size(d.Size), size(d.Object.StoredBytes), d.Path, below})
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return p.table([]column{left("MEMBER"), left("DISK"), left("FORMAT"), right("SIZE"), right("STORED"), left("PATH"), left("BACKING FILE")}, rows)
+}
+
+// printVerdict tells what the recorded packets prove.
+func printVerdict(p printer, v *snapline.Verdict) error {
+	if v == nil {
+		return nil
+	}
+	err := p.line("%s", v.Text)
+	if v.State == snapline.Consistent {
+		return err
+	}
+	for _, why := range v.Reasons {
+		err = errors.Join(err, p.line("  %s", why))
+	}
+	return err
+}
+
+// printPeers names who knows what a restore does not take back.
+func printPeers(p printer, v *snapline.Verdict) error {
+	if v == nil || len(v.Peers) == 0 {
+		return nil
+	}
+	different := map[netip.Addr]bool{}
+	for _, o := range v.Peers {
+		different[o.Address] = true
+	}
+	err := p.line("talks to %s outside the group: a restore will not take these back", count(uint64(len(different)), "address"))
+	for _, o := range v.Peers {
+		err = errors.Join(err, p.line("  %s: %v, %d packets in, %d out, while the cut was made", o.Member, o.Address, o.In, o.Out))
+	}
+	return err
 }
 
 func printCut(p printer, c snapline.CutReport) error {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -89,7 +90,7 @@ func printTake(p printer, r snapline.TakeResult) error {
 			return err
 		}
 	}
-	if err := printCut(p, r.Cut); err != nil {
+	if err := errors.Join(printCut(p, r.Cut), printVerdict(p, r.Verdict)); err != nil {
 		return err
 	}
 	return p.line("snapshot %s %s in %s", r.ID, r.State, duration(r.DurationMS))

@@ -37,6 +37,8 @@ type round struct {
 	// closed says that the gate is down, with these final counts.
 	closed   bool
 	counters snapline.GateCounters
+
+	evidence evidenceOfRound
 }
 
 func newMemberRunner(a *Agent, k memberKey) *memberRunner {
@@ -84,6 +86,7 @@ func (r *memberRunner) effect(e protocol.Effect) error {
 	case protocol.Check:
 		ctx, cancel := context.WithCancel(r.agent.ctx)
 		d := &round{number: e.Round, ctx: ctx, cancel: cancel, strategy: e.Strategy}
+		d.evidence.recorded = make(chan struct{})
 		r.round.Store(d)
 		r.begin(d, "check", func(d *round) (protocol.Input, error) { return r.check(d, e) })
 		return nil
@@ -98,16 +101,22 @@ func (r *memberRunner) effect(e protocol.Effect) error {
 	}
 	switch e := e.(type) {
 	case protocol.ProbePaths:
+		if err := d.recordFrom(r.agent.Clock.Now()); err != nil {
+			return err
+		}
 		r.begin(d, protocol.EffectProbe, func(d *round) (protocol.Input, error) { return probe(d, e) })
 	case protocol.SetGate:
 		if d.gate == nil {
 			return nil
 		}
+		if err := d.record(e.Rules); err != nil {
+			return err
+		}
 		return d.gate.Set(e.Rules)
 	case protocol.PauseVM:
 		r.begin(d, "pause", func(d *round) (protocol.Input, error) { return pause(d, e) })
 	case protocol.Snap:
-		r.begin(d, "snapshot", func(d *round) (protocol.Input, error) { return snap(d) })
+		r.begin(d, "snapshot", func(d *round) (protocol.Input, error) { return snap(d, r.agent.Clock) })
 	case protocol.CloseGate:
 		counters, err := closeGate(d)
 		if err != nil {
@@ -159,8 +168,10 @@ func pause(d *round, e protocol.PauseVM) (protocol.Input, error) {
 
 // snap makes the local snapshot and reads, while the shield is still up, what
 // had reached the VM before.
-func snap(d *round) (protocol.Input, error) {
+func snap(d *round, clock Clock) (protocol.Input, error) {
+	began := clock.Now()
 	report, err := d.capture.Cut(d.ctx)
+	d.evidence.setCut(began, clock.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +192,8 @@ func snap(d *round) (protocol.Input, error) {
 // closeGate ends marking, which is one map update, and returns the final counts,
 // the same ones when it is asked again: a repeated Disarm may overtake the first
 // one's event. Detaching the programs takes the kernel tens of milliseconds; it
-// goes on beside, so that the cut need not wait for it.
+// goes on beside, so that the cut need not wait for it, and so does the end of the
+// recording.
 func closeGate(d *round) (snapline.GateCounters, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -196,7 +208,10 @@ func closeGate(d *round) (snapline.GateCounters, error) {
 		return counters, err
 	}
 	d.counters, d.closed = counters, true
-	d.work.Go(func() { _ = d.gate.Close() }) // drop closes again and reports
+	d.work.Go(func() {
+		d.evidence.finish(d.ctx, d.gate)
+		_ = d.gate.Close() // drop closes again and reports
+	})
 	return counters, nil
 }
 

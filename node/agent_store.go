@@ -43,10 +43,14 @@ func (r *memberRunner) store(d *round, e protocol.Store) (protocol.Input, error)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
+	proof, err := r.storeEvidence(d, repo, id)
+	if err != nil {
+		return nil, fmt.Errorf("store evidence: %w", err)
+	}
 	report := d.report
 	report.PauseMS = spooled.PauseMS
 	return protocol.Kept{Round: d.number, Part: snapline.MemberSnapshot{
-		Name: r.key.member, Host: r.agent.Host, VM: info, Capture: report, Object: object, Disks: disks,
+		Name: r.key.member, Host: r.agent.Host, VM: info, Capture: report, Object: object, Disks: disks, Evidence: proof,
 	}}, nil
 }
 

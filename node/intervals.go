@@ -4,6 +4,8 @@ import "time"
 
 // Intervals that are nobody's protocol deadline.
 const (
+	probedFor   = 15 * time.Second       // from PROBE to ARM at the most, as DefaultDeadlines' Ready
+	lingerFor   = 100 * time.Millisecond // for packets in transit to be recorded after DISARM
 	helloEvery  = time.Second
 	offlineIn   = 5 * time.Second        // without a hello
 	probeWait   = 25 * time.Millisecond  // for the other members' probes to arrive

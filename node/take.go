@@ -155,6 +155,7 @@ func (t *take) effect(e protocol.Effect) error {
 // commit writes the record. From then on the snapshot exists.
 func (t *take) commit(e protocol.Record) {
 	t.record = snapline.Snapshot{Format: snapline.SnapshotFormat, ID: t.id, Group: t.group, Note: t.note, TakenAt: t.c.Clock.Wall(), Cut: e.Cut, Members: e.Parts}
+	t.record.Verdict = judge(t.c.ctx, t.c.Repository, t.record)
 	var done protocol.Recorded
 	ctx := context.WithoutCancel(t.c.ctx)
 	err := t.lease.check(ctx)
@@ -177,10 +178,14 @@ func (t *take) end(problem *snapline.Error) {
 		t.op.finish("failed", func(o *snapline.Operation) { o.Error = problem })
 		return
 	}
-	r := &snapline.TakeResult{ID: t.id, State: "committed", DurationMS: sinceMS(t.began), Cut: t.record.Cut}
+	r := &snapline.TakeResult{ID: t.id, State: "committed", DurationMS: sinceMS(t.began), Cut: t.record.Cut, Verdict: t.record.Verdict}
 	for _, m := range t.record.Members {
+		stored := m.Object.StoredBytes
+		for _, d := range m.Disks {
+			stored += d.Object.StoredBytes
+		}
 		r.Members = append(r.Members, snapline.TakeMember{Name: m.Name, Host: m.Host, Method: m.Capture.Method, Why: m.Capture.Why,
-			PauseMS: m.Capture.PauseMS, RAMBytes: m.VM.RAMBytes, StoredBytes: m.Object.StoredBytes, Withheld: m.Counters.Withheld})
+			PauseMS: m.Capture.PauseMS, RAMBytes: m.VM.RAMBytes, StoredBytes: stored, Withheld: m.Counters.Withheld})
 	}
 	t.c.Log.Info("taken", "snapshot", t.id, "duration_ms", r.DurationMS)
 	t.op.finish("done", func(o *snapline.Operation) { o.Take = r })

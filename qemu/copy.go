@@ -41,7 +41,7 @@ func (c *capture) resumeCopied(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.report.PauseMS = milliseconds(resume.At.Sub(pause.began))
+	c.stood(pause.began, resume.At)
 	c.vm.forgetPause()
 	return nil
 }

@@ -126,7 +126,7 @@ func (c *capture) followRunning(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.report.PauseMS = milliseconds(resume.At.Sub(stop.At))
+	c.stood(stop.At, resume.At)
 	return c.past(ctx)
 }
 
@@ -144,7 +144,7 @@ func (c *capture) followPaused(ctx context.Context, p *pause) error {
 	if err != nil {
 		return err
 	}
-	c.report.PauseMS = milliseconds(resume.At.Sub(p.began))
+	c.stood(p.began, resume.At)
 	c.vm.forgetPause()
 	return nil
 }

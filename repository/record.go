@@ -87,7 +87,7 @@ func checkRecord(s snapline.Snapshot) error {
 			return fmt.Errorf("member %s is there twice", m.Name)
 		}
 		seen = append(seen, m.Name)
-		if err := errors.Join(checkObject(m.Object), checkText(m.VM), checkDisks(m.Disks)); err != nil {
+		if err := errors.Join(checkObject(m.Object), checkText(m.VM), checkDisks(m.Disks), checkEvidence(m.Evidence)); err != nil {
 			return fmt.Errorf("member %s: %w", m.Name, err)
 		}
 	}
@@ -96,7 +96,7 @@ func checkRecord(s snapline.Snapshot) error {
 
 // checkDisks reports what cannot be a member's disks.
 func checkDisks(disks []snapline.DiskSnapshot) error {
-	var seen []string
+	seen := []string{snapline.TraceName, snapline.ChannelName}
 	check := func(name string, info snapline.DiskInfo, o snapline.Object) error {
 		if slices.Contains(seen, name) {
 			return fmt.Errorf("disk %s is there twice", name)
@@ -121,6 +121,17 @@ func checkDisks(disks []snapline.DiskSnapshot) error {
 		}
 	}
 	return nil
+}
+
+func checkEvidence(e *snapline.MemberEvidence) error {
+	if e == nil {
+		return nil
+	}
+	err := checkObject(e.Trace)
+	if e.Channel != nil {
+		err = errors.Join(err, checkObject(*e.Channel))
+	}
+	return err
 }
 
 // checkText refuses what JSON would silently replace: a machine must not be

@@ -92,6 +92,14 @@ func objects(s snapline.Snapshot) iter.Seq2[string, snapline.Object] {
 					return
 				}
 			}
+			if e := m.Evidence; e != nil {
+				if !yield(diskObject(m.Name, snapline.TraceName), e.Trace) {
+					return
+				}
+				if e.Channel != nil && !yield(diskObject(m.Name, snapline.ChannelName), *e.Channel) {
+					return
+				}
+			}
 		}
 	}
 }

@@ -132,6 +132,11 @@ func (r *Memory) complete(s snapline.Snapshot) error {
 	}
 	for i, m := range s.Members {
 		b, ok := r.data[s.ID][string(m.Name)]
+		if e := m.Evidence; e != nil {
+			if trace, ok := r.data[s.ID][diskObject(m.Name, snapline.TraceName)]; !ok || describe(trace) != e.Trace {
+				return fmt.Errorf("evidence of %s: %w", m.Name, snapline.ErrDamaged)
+			}
+		}
 		for _, d := range m.Disks {
 			if disk, ok := r.data[s.ID][diskObject(m.Name, d.Name)]; !ok || describe(disk) != d.Object {
 				return fmt.Errorf("disk %s of %s: %w", d.Name, m.Name, snapline.ErrDamaged)

@@ -130,7 +130,7 @@ func TestCommandsAgainstSchema(t *testing.T) {
 	for _, c := range []check{
 		command[Nothing]{Negotiate{}}, command[Status]{QueryStatus{}}, command[Nothing]{Stop{}}, command[Nothing]{Cont{}},
 		command[Nothing]{GetFD{}}, command[Nothing]{CloseFD{}}, command[Nothing]{AnnounceSelf{}}, command[string]{HMP{}},
-		command[KVM]{QueryKVM{}}, command[Memory]{QueryMemory{}}, command[[]CPU]{QueryCPUs{}}, command[[]Block]{QueryBlock{}},
+		command[KVM]{QueryKVM{}}, command[Memory]{QueryMemory{}}, command[[]CPU]{QueryCPUs{}},
 		command[Balloon]{QueryBalloon{}}, command[[]MemoryDevice]{QueryMemoryDevices{}},
 		command[[]Property]{QOMList{}}, command[json.RawMessage]{QOMGet{}},
 		command[Nothing]{SetCapabilities{}}, command[[]Capability]{QueryCapabilities{}},
