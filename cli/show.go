@@ -13,13 +13,23 @@ import (
 
 type showOptions struct {
 	snapshot snapline.SnapshotID
+	pcap     string
 }
 
 func showCommand(e *env) *cobra.Command {
-	return &cobra.Command{
+	var f directFlags
+	var o showOptions
+	cmd := &cobra.Command{
 		Use:   "show SNAPSHOT",
 		Short: "Show a snapshot",
+		Long: `Show a snapshot: its members, disks, cut, and what the packets prove that were
+recorded while the cut was made.
+
+--pcap writes the packets that were in transit across the cut, for Wireshark.
+It reads the repository itself and so needs a key; without --repo the
+coordinator is asked where the repository is.`,
 		Example: `  snapline show etcd-7
+  snapline show etcd-7 --pcap etcd-7.pcapng --key-file /etc/snapline/key
   snapline show etcd-7 --json | jq '.members[].vm.args'`,
 		SuggestFor:        []string{"inspect", "describe"},
 		Args:              exactly("SNAPSHOT"),
@@ -29,11 +39,18 @@ func showCommand(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return e.with(func(svc api.Service, p printer) error {
-				return runShow(cmd.Context(), svc, p, showOptions{snapshot: id})
-			})
+			o.snapshot = id
+			if o.pcap != "" {
+				return e.withSnapshots(cmd.Context(), &f, func(r *openedRepository, p printer) error {
+					return runShowEvidence(cmd.Context(), r, p, o)
+				})
+			}
+			return e.with(func(svc api.Service, p printer) error { return runShow(cmd.Context(), svc, p, o) })
 		},
 	}
+	f.register(cmd.Flags())
+	cmd.Flags().StringVar(&o.pcap, "pcap", "", "`FILE` to write the packets in transit to (pcapng)")
+	return cmd
 }
 
 func runShow(ctx context.Context, svc api.Service, p printer, o showOptions) error {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/evidence"
 )
 
 func verifyCommand(e *env) *cobra.Command {
@@ -18,7 +19,9 @@ func verifyCommand(e *env) *cobra.Command {
 		Short: "Check that a snapshot can be restored",
 		Long: `Check that all data of a snapshot is there: each member's memory, disks and the
 files below them. Without --deep, page maps are read and packs must be there;
-with it, every page is read and hashed, as a restore would.
+with it, every page is read and hashed, as a restore would. What the recorded
+packets prove of the cut is worked out again, by comparing what left one member
+with what reached another.
 
 It reads the repository itself, so it needs a key. Without --repo it asks the
 coordinator where the repository is. Damage is exit status 7; the reasons name
@@ -49,12 +52,14 @@ type verified struct {
 	State   string              `json:"state"` // ok; damage is an error
 	Deep    bool                `json:"deep"`
 	Objects []verifiedObject    `json:"objects"`
+	Verdict *snapline.Verdict   `json:"verdict,omitempty"`
 }
 
 // verifiedObject is one thing of a snapshot that is stored by itself.
 type verifiedObject struct {
 	Member snapline.MemberName `json:"member"`
-	// Kind is memory, disk or backing; Disk is the disk's id in the VM.
+	// Kind is memory, disk, backing, trace or channel; Disk is the disk's id in the
+	// VM.
 	Kind     string `json:"kind"`
 	Disk     string `json:"disk,omitempty"`
 	RawBytes int64  `json:"raw_bytes"`
@@ -69,6 +74,10 @@ func (o verifiedObject) String() string {
 		return kindMemory
 	case kindBacking:
 		return "backing file of disk " + o.Disk
+	case snapline.TraceName:
+		return "trace of the cut"
+	case snapline.ChannelName:
+		return "packets in transit"
 	}
 	return "disk " + o.Disk
 }
@@ -87,6 +96,12 @@ func objectsOf(s snapline.Snapshot) (list []verifiedObject) {
 			list = append(list, verifiedObject{Member: m.Name, Kind: kindDisk, Disk: diskID(d), RawBytes: d.Object.RawBytes, name: d.Name, object: d.Object})
 			if b := d.Backing; b != nil {
 				list = append(list, verifiedObject{Member: m.Name, Kind: kindBacking, Disk: diskID(d), RawBytes: b.Object.RawBytes, name: b.Name, object: b.Object})
+			}
+		}
+		if e := m.Evidence; e != nil {
+			list = append(list, verifiedObject{Member: m.Name, Kind: snapline.TraceName, RawBytes: e.Trace.RawBytes, name: snapline.TraceName, object: e.Trace})
+			if c := e.Channel; c != nil {
+				list = append(list, verifiedObject{Member: m.Name, Kind: snapline.ChannelName, RawBytes: c.RawBytes, name: snapline.ChannelName, object: *c})
 			}
 		}
 	}
@@ -128,13 +143,46 @@ func runVerify(ctx context.Context, r *openedRepository, p printer, id snapline.
 		return &snapline.Error{Code: snapline.CodeDamaged, Message: fmt.Sprintf("snapshot %s is damaged", id), Reasons: bad,
 			Hint: "see what else is with: snapline repo check; restore another snapshot, or bring the blobs that are named back from a copy"}
 	}
+	if result.Verdict, err = verifyCut(ctx, r, s); err != nil {
+		return err
+	}
 	return p.result(result, func() error {
+		if err := printVerdict(p, result.Verdict); err != nil {
+			return err
+		}
 		how := "all its pages are known and their packs are there; --deep reads them"
 		if deep {
 			how = "every page was read"
 		}
 		return p.line("snapshot %s is whole: %s", id, how)
 	})
+}
+
+// verifyCut judges the cut by its traces again: nil when nothing was recorded.
+func verifyCut(ctx context.Context, r *openedRepository, s snapline.Snapshot) (*snapline.Verdict, error) {
+	if s.Verdict == nil {
+		return nil, nil
+	}
+	report, err := evidence.ReadAll(ctx, r, s)
+	if err != nil {
+		return nil, err
+	}
+	v := report.Summary()
+	if v.State == snapline.Inconsistent {
+		return nil, &snapline.Error{Code: snapline.CodeDamaged, Message: fmt.Sprintf("snapshot %s is no consistent cut: %s", s.ID, v.Text),
+			Hint: "restore another one", Reasons: reasonsOf(v)}
+	}
+	if v.State != s.Verdict.State {
+		return nil, &snapline.Error{Code: snapline.CodeDamaged, Message: fmt.Sprintf("the record of %s says %q, its traces prove %q", s.ID, s.Verdict.Text, v.Text)}
+	}
+	return v, nil
+}
+
+func reasonsOf(v *snapline.Verdict) (list []snapline.Reason) {
+	for _, text := range v.Reasons {
+		list = append(list, snapline.Reason{Text: text})
+	}
+	return list
 }
 
 // snapshotOf reads a record, and says what to do when there is none.
