@@ -28,9 +28,11 @@ type Gate struct {
 	ties    []attachment
 	notices *ringbuf.Reader
 
-	rulesMu  sync.Mutex // guards the fields below, and their way into the kernel
-	rules    gateRules
-	recorder *recorder // nil until Record
+	rulesMu sync.Mutex // guards the fields below, and their way into the kernel
+	rules   gateRules
+	// lowerShield is Options' and set before the gate is handed out.
+	lowerShield bool
+	recorder    *recorder // nil until Record
 }
 
 var _ snapline.Gate = (*Gate)(nil)
@@ -65,6 +67,9 @@ func (g *Gate) Set(r snapline.GateRules) error {
 	g.rulesMu.Lock()
 	defer g.rulesMu.Unlock()
 	rules := encode(r)
+	if g.lowerShield {
+		rules.ShieldUntil = 0
+	}
 	rules.RecordUntil = g.rules.RecordUntil
 	if err := g.objs.Rules.Put(uint32(0), rules); err != nil {
 		return fmt.Errorf("set gate rules: %w", err)
@@ -85,7 +90,11 @@ func (g *Gate) Counters() (snapline.GateCounters, error) {
 	if err := g.objs.Counters.Lookup(uint32(0), &perCPU); err != nil {
 		return snapline.GateCounters{}, fmt.Errorf("read gate counters: %w", err)
 	}
-	return sum(perCPU), nil
+	c := sum(perCPU)
+	if g.lowerShield {
+		c.Leaked = 0
+	}
+	return c, nil
 }
 
 // Close takes the programs off the taps and frees them. Closing twice is fine.

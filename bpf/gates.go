@@ -20,6 +20,9 @@ type Options struct {
 	NetNS string
 	// ForceClsact uses the way of kernels before 6.6 on any kernel.
 	ForceClsact bool
+	// LowerShield breaks every gate on purpose, so that a test can see that the
+	// proof finds it: shields stay down, and nothing tells of what they let pass.
+	LowerShield bool
 }
 
 // Gates opens gates on the taps of one network namespace. Safe for use from
@@ -27,6 +30,7 @@ type Options struct {
 type Gates struct {
 	ns          namespace
 	forceClsact bool
+	lowerShield bool
 }
 
 var _ snapline.Gates = (*Gates)(nil)
@@ -34,7 +38,7 @@ var _ snapline.Gates = (*Gates)(nil)
 // New returns the Gates of a namespace. It fails when that does not exist.
 // Nothing needs to be closed.
 func New(o Options) (*Gates, error) {
-	g := &Gates{ns: namespace(o.NetNS), forceClsact: o.ForceClsact}
+	g := &Gates{ns: namespace(o.NetNS), forceClsact: o.ForceClsact, lowerShield: o.LowerShield}
 	if err := g.ns.do(func() error { return nil }); err != nil {
 		return nil, err
 	}
@@ -70,7 +74,9 @@ func (g *Gates) Open(ctx context.Context, nics []snapline.NIC, post snapline.Cod
 			objs.Close()
 			return err
 		}
-		gate, err = newGate(g.ns, ports, post, objs, ties, mode)
+		if gate, err = newGate(g.ns, ports, post, objs, ties, mode); err == nil {
+			gate.lowerShield = g.lowerShield
+		}
 		return err
 	})
 	if err != nil {

@@ -24,7 +24,7 @@ type recorder struct {
 	frames  *perf.Reader
 	readers sync.WaitGroup
 
-	mu sync.Mutex // guards got
+	mu  sync.Mutex // guards got
 	got snapline.Recording
 }
 

@@ -24,6 +24,8 @@ type agentOptions struct {
 	secret   secretFlags
 	storage  storageFlags
 	log      logOptions
+	// lowerShield is for a test of the proof.
+	lowerShield bool
 }
 
 // NewAgentCommand returns "snapline agent".
@@ -53,6 +55,10 @@ opens it. For S3 it needs the credentials in its environment.`,
 	o.secret.register(f)
 	o.storage.register(f)
 	o.log.flags(f)
+	f.BoolVar(&o.lowerShield, "test-lower-shield", false, "")
+	if err := f.MarkHidden("test-lower-shield"); err != nil {
+		panic(err)
+	}
 	for _, name := range []string{"name", "join", "data"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {
 			panic(err)
@@ -92,7 +98,7 @@ func runAgent(ctx context.Context, o agentOptions) error {
 	if err != nil {
 		return err
 	}
-	gates, err := bpf.New(bpf.Options{})
+	gates, err := bpf.New(bpf.Options{LowerShield: o.lowerShield})
 	if err != nil {
 		return err
 	}

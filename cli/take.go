@@ -65,7 +65,14 @@ func runTake(ctx context.Context, svc api.Service, p printer, o takeOptions) err
 	if op.Take == nil {
 		return fmt.Errorf("take %s ended without a result", op.ID)
 	}
-	return p.result(op.Take, func() error { return printTake(p, *op.Take) })
+	if err := p.result(op.Take, func() error { return printTake(p, *op.Take) }); err != nil {
+		return err
+	}
+	if v := op.Take.Verdict; v != nil && v.State == snapline.Inconsistent {
+		return &snapline.Error{Code: snapline.CodeDamaged, Message: fmt.Sprintf("snapshot %s is no consistent cut, and cannot be restored", op.Take.ID),
+			Hint: "something lets marked packets past a gate: see the orphans' addresses, and what lies between these hosts"}
+	}
+	return nil
 }
 
 // interruptTake is the first Ctrl-C of a take.

@@ -55,11 +55,16 @@ func (s *site) mustRun(t *testing.T, into any, args ...string) {
 	t.Helper()
 	o := s.run(t, append(args, "--json")...)
 	o.expect(t, exitOK)
-	if into == nil {
-		return
+	if into != nil {
+		o.decode(t, into)
 	}
+}
+
+// decode reads the --json answer.
+func (o outcome) decode(t *testing.T, into any) {
+	t.Helper()
 	if err := json.Unmarshal([]byte(o.stdout), into); err != nil {
-		t.Fatalf("snapline %v: %v in %s", args, err, o.stdout)
+		t.Fatalf("snapline %v: %v in %s%s", o.args, err, o.stdout, o.stderr)
 	}
 }
 

@@ -44,10 +44,12 @@ func (f *faults) coordinatorKilled(t *testing.T) {
 func (f *faults) forgotten(t *testing.T, id snapline.SnapshotID) {
 	t.Helper()
 	await(t, 5*time.Second, "nothing is left of "+string(id), func(context.Context) error {
-		for _, path := range []string{f.rootsDir(id), f.recordFile(id)} {
-			if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("%s is there (%v)", path, err)
-			}
+		left, err := os.ReadDir(f.rootsDir(id)) // the folder itself is nothing
+		if err != nil && !errors.Is(err, fs.ErrNotExist) || len(left) > 0 {
+			return fmt.Errorf("roots of %s: %v, %v", id, left, err)
+		}
+		if _, err := os.Stat(f.recordFile(id)); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("record of %s: %v", id, err)
 		}
 		return nil
 	})

@@ -66,8 +66,9 @@ func (l *Lab) StartCoordinator(ctx context.Context) error {
 	return nil
 }
 
-// StartAgent starts a host's agent. Error if one runs already.
-func (l *Lab) StartAgent(host string) error {
+// StartAgent starts a host's agent, with further flags if there are some. Error
+// if one runs already.
+func (l *Lab) StartAgent(host string, flags ...string) error {
 	_, key := l.Repository()
 	args := []string{"agent", "--name", host, "--join", controlAddress, "--data", l.path(host), "--key-file", key}
 	for _, h := range l.Hosts() {
@@ -75,7 +76,7 @@ func (l *Lab) StartAgent(host string) error {
 			args = append(args, "--disk-dir", l.diskDir(h.Name)+"="+l.diskDir(host))
 		}
 	}
-	return l.startDaemon(host, l.Place(host), args...)
+	return l.startDaemon(host, l.Place(host), append(args, flags...)...)
 }
 
 func (l *Lab) startDaemon(name string, ns topology.Namespace, args ...string) error {

@@ -19,6 +19,9 @@ func (c *Coordinator) Restore(ctx context.Context, r snapline.RestoreRequest) (s
 	if err != nil {
 		return snapline.Operation{}, err
 	}
+	if v := s.Verdict; v != nil && v.State == snapline.Inconsistent {
+		return snapline.Operation{}, &snapline.Error{Code: snapline.CodeDamaged, Message: fmt.Sprintf("snapshot %s is no consistent cut: %s", s.ID, v.Text), Hint: "restore another one"}
+	}
 	place, err := placement(s, r.Place)
 	if err != nil {
 		return snapline.Operation{}, err
