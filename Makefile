@@ -9,10 +9,10 @@ VERSION ?= $(shell git describe --always --dirty --tags 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X github.com/snapline/snapline/cli.version=$(VERSION)
 BIN     := bin/snapline
 
-.PHONY: help build demo test test-fast bench generate generate-check lint deps deps-generate clean
+.PHONY: help build s3 demo test test-fast bench generate generate-check lint deps deps-generate clean
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 build: ## build bin/snapline, and the program that the lab's guests run
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/snapline
@@ -36,6 +36,9 @@ test-fast: ## only what needs no virtual machine
 
 bench: deps build ## measure beside savevm and stop + migrate; writes out/bench.json
 	$(GO) run ./bench
+
+s3: ## build bin/versitygw, an S3 server for "snapline lab up --s3"
+	$(GO) build -C tools/versitygw -ldflags '-s -w' -o $(CURDIR)/bin/versitygw github.com/versity/versitygw/cmd/versitygw
 
 generate: deps-generate ## compile the eBPF programs again
 	$(GO) generate ./bpf
