@@ -14,6 +14,7 @@ import (
 type showOptions struct {
 	snapshot snapline.SnapshotID
 	pcap     string
+	diagram  string
 }
 
 func showCommand(e *env) *cobra.Command {
@@ -25,10 +26,12 @@ func showCommand(e *env) *cobra.Command {
 		Long: `Show a snapshot: its members, disks, cut, and what the packets prove that were
 recorded while the cut was made.
 
---pcap writes the packets that were in transit across the cut, for Wireshark.
-It reads the repository itself and so needs a key; without --repo the
-coordinator is asked where the repository is.`,
+--diagram writes a page for a browser: the cut in space and time, a lane for each
+member and an arrow for each packet. --pcap writes the packets that were in
+transit across the cut, for Wireshark. Both read the repository themselves and
+so need a key; without --repo the coordinator is asked where it is.`,
 		Example: `  snapline show etcd-7
+  snapline show etcd-7 --diagram cut.html --key-file /etc/snapline/key
   snapline show etcd-7 --pcap etcd-7.pcapng --key-file /etc/snapline/key
   snapline show etcd-7 --json | jq '.members[].vm.args'`,
 		SuggestFor:        []string{"inspect", "describe"},
@@ -40,7 +43,7 @@ coordinator is asked where the repository is.`,
 				return err
 			}
 			o.snapshot = id
-			if o.pcap != "" {
+			if o.pcap != "" || o.diagram != "" {
 				return e.withSnapshots(cmd.Context(), &f, func(r *openedRepository, p printer) error {
 					return runShowEvidence(cmd.Context(), r, p, o)
 				})
@@ -49,6 +52,7 @@ coordinator is asked where the repository is.`,
 		},
 	}
 	f.register(cmd.Flags())
+	cmd.Flags().StringVar(&o.diagram, "diagram", "", "`FILE` to write the diagram of the cut to (HTML, self-contained)")
 	cmd.Flags().StringVar(&o.pcap, "pcap", "", "`FILE` to write the packets in transit to (pcapng)")
 	return cmd
 }

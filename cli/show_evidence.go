@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/diagram"
 	"github.com/snapline/snapline/evidence"
 )
 
@@ -18,6 +19,11 @@ func runShowEvidence(ctx context.Context, r *openedRepository, p printer, o show
 	s, err := snapshotOf(ctx, r, o.snapshot)
 	if err != nil {
 		return err
+	}
+	if o.diagram != "" {
+		if err := writeDiagram(ctx, r, p, s, o.diagram); err != nil {
+			return err
+		}
 	}
 	if o.pcap == "" {
 		return nil
@@ -34,6 +40,25 @@ func runShowEvidence(ctx context.Context, r *openedRepository, p printer, o show
 	p.note("%s: %s in transit", o.pcap, count(frames, "packet"))
 	if lost > 0 {
 		p.note("%s more could not be kept", count(lost, "packet"))
+	}
+	return nil
+}
+
+// diagramMost is how many arrows a browser draws without getting slow.
+const diagramMost = 20_000
+
+func writeDiagram(ctx context.Context, r *openedRepository, p printer, s snapline.Snapshot, path string) error {
+	report, err := evidence.ReadAll(ctx, r, s)
+	if err != nil {
+		return err
+	}
+	d := report.Diagram(diagramMost)
+	if err := writeNew(path, func(w io.Writer) error { return diagram.Write(w, d, "Cut of snapshot "+string(s.ID)) }); err != nil {
+		return err
+	}
+	p.note("%s: %s", path, d.Verdict)
+	if d.Left > 0 {
+		p.note("%s of those furthest from the cut are left out", count(d.Left, "packet"))
 	}
 	return nil
 }

@@ -72,6 +72,9 @@ func (d *demo) play(ctx context.Context) error {
 	if err == nil {
 		err = d.fsck(ctx, id, &list)
 	}
+	if err == nil {
+		err = d.draw(ctx, id)
+	}
 	d.report.Checks = list
 	fmt.Fprintln(os.Stderr, list)
 	if err == nil && !list.OK() {
@@ -182,6 +185,19 @@ func (d *demo) fsck(ctx context.Context, id snapline.SnapshotID, list *checkList
 			}
 			list.Add("fsck", err == nil, "%s", detail)
 		}
+	}
+	return nil
+}
+
+// draw writes the space-time diagram of the cut.
+func (d *demo) draw(ctx context.Context, id snapline.SnapshotID) error {
+	page := filepath.Join(d.out, "demo-cut.html")
+	if err := os.RemoveAll(page); err != nil { // of an earlier demo
+		return err
+	}
+	at, key := d.lab.Repository()
+	if err := d.command(ctx, nil, "show", string(id), "--diagram", page, "--repo", at, "--key-file", key).Run(); err != nil {
+		return fmt.Errorf("snapline show: %w", err)
 	}
 	return nil
 }

@@ -186,12 +186,17 @@ func (c *Coordinator) receive(b []byte) {
 // settle tells an agent how a round ended that nobody drives any more: the
 // repository knows.
 func (c *Coordinator) settle(m protocol.Message) {
-	switch m.(type) {
-	case protocol.Aborted, protocol.Refused:
-		return // it has ended there too
-	}
 	ref := m.About()
 	id := snapline.NewSnapshotID(ref.Group, ref.Round)
+	switch m.(type) {
+	case protocol.Aborted, protocol.Refused:
+		// It has ended there too; what it was writing until then may have come after
+		// the last time that we looked.
+		if err := c.discard(c.ctx, id); err != nil {
+			c.Log.Warn("discard", "snapshot", id, "error", err)
+		}
+		return
+	}
 	_, err := c.Repository.Snapshot(c.ctx, id)
 	switch {
 	case err == nil:
