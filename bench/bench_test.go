@@ -174,4 +174,3 @@ func (f *failingOnce) Write(p []byte) (int, error) {
 	}
 	return f.Buffer.Write(p)
 }
-

@@ -26,7 +26,7 @@ type odd struct {
 func (f *faults) refused(t *testing.T) {
 	t.Run("all reasons", func(t *testing.T) {
 		usernet := f.startOdd(t, "usernet", "-nic", "user,model=virtio-net-pci")
-		disk := f.startOdd(t, "disk", "-nic", "none", "-drive", "if=virtio,file="+writableDisk(t))
+		disk := f.startOdd(t, "disk", "-nic", "none", "-drive", "if=none,id=d,format=qcow2,file="+writableDisk(t), "-device", "virtio-blk-pci,drive=d,share-rw=on")
 		paused := f.startOdd(t, "paused", "-nic", "none")
 		execute(t, paused, qmp.Stop{})
 		elsewhere, err := f.VM("n1")
@@ -35,7 +35,7 @@ func (f *faults) refused(t *testing.T) {
 		}
 		all := []odd{
 			{"usernet", "h1", usernet, "user"},
-			{"disk", "h1", disk, "is writable"},
+			{"disk", "h1", disk, "share-rw=on"},
 			{"paused", "h1", paused, "not running but paused"},
 			{"dead", "h1", deadSocket(t), "is dead"},
 			{"missing", "h1", filepath.Join(t.TempDir(), "qmp"), "does not exist"},
