@@ -9,7 +9,7 @@ VERSION ?= $(shell git describe --always --dirty --tags 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X github.com/snapline/snapline/cli.version=$(VERSION)
 BIN     := bin/snapline
 
-.PHONY: help build s3 demo test test-fast bench generate generate-check lint deps deps-generate clean
+.PHONY: help build s3 demo test test-fast model bench generate generate-check lint deps deps-generate clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,6 +33,9 @@ test: deps build ## every test, those on real virtual machines too
 
 test-fast: ## only what needs no virtual machine
 	$(GO) test -short ./...
+
+model: deps ## explore the protocol's models with Spin, the large ones too
+	$(GO) run ./model/check
 
 bench: deps build ## measure beside savevm and stop + migrate; writes out/bench.json
 	$(GO) run ./bench

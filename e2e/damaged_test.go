@@ -10,13 +10,15 @@ import (
 func (f *faults) damaged(t *testing.T) {
 	pack, root, disk, record := f.packFile(t), f.rootFile(f.good, "n3"), f.rootFile(f.good, "n3.disk0"), f.recordFile(f.good)
 	truncate := func(b []byte) []byte { return b[:len(b)-1] }
+	// A pack's end is its own list of what it holds, which an index tells as well.
+	halve := func(b []byte) []byte { return b[:len(b)/2] }
 	flip := func(b []byte) []byte { b[len(b)/2] ^= 1; return b }
 	for _, c := range []struct {
 		name  string
 		path  string
 		spoil func([]byte) []byte
 	}{
-		{"pack truncated", pack, truncate},
+		{"pack truncated", pack, halve},
 		{"pack flipped", pack, flip},
 		{"pack empty", pack, func([]byte) []byte { return nil }},
 		{"pack missing", pack, nil},

@@ -46,6 +46,7 @@ type Agent struct {
 	mu       sync.Mutex
 	members  map[memberKey]*memberRunner
 	restores map[snapline.OperationID]*restoreRunner
+	turn     turn
 	repo     snapline.Repository
 	backings backings
 	repoAt   string

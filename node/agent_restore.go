@@ -68,6 +68,15 @@ func (r *restoreRunner) effect(e protocol.Effect) error {
 }
 
 func (r *restoreRunner) act(ctx context.Context, e protocol.Act, done *protocol.Acted) {
+	if err := r.agent.turn.begin(e.Op, e.Phase); err != nil {
+		if e.Phase == protocol.RestoreUndo {
+			done.Reasons = r.kill(ctx) // what is ours alone
+			return
+		}
+		done.Reasons = []snapline.Reason{r.reason("", err)}
+		return
+	}
+	defer r.agent.turn.end(e.Op)
 	switch e.Phase {
 	case protocol.RestorePlan:
 		done.Reasons = r.plan(ctx, e.Plan)
@@ -76,7 +85,7 @@ func (r *restoreRunner) act(ctx context.Context, e protocol.Act, done *protocol.
 	case protocol.RestoreLoad:
 		done.LoadMS, done.Reasons = r.load(ctx, e.Plan)
 	case protocol.RestoreOpen:
-		since, reasons := r.open(ctx)
+		since, reasons := r.open(ctx, e.Plan)
 		done.AgoNS, done.Reasons = int64(r.agent.Clock.Now().Sub(since)), reasons
 	case protocol.RestoreUndo:
 		// Members that were let go of already are ended too: after STOP every
@@ -181,11 +190,19 @@ func (r *restoreRunner) loadOne(ctx context.Context, p protocol.PlanRestore, par
 
 // open lets all members run, then makes them known to the network, and lets go
 // of them. It returns when the last one was resumed.
-func (r *restoreRunner) open(ctx context.Context) (snapline.Instant, []snapline.Reason) {
+func (r *restoreRunner) open(ctx context.Context, p protocol.PlanRestore) (snapline.Instant, []snapline.Reason) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lapse.Stop()
 	var reasons []snapline.Reason
+	for _, part := range p.Members {
+		if r.loaded[part.Name] == nil { // another host took so long to load that ours has lapsed
+			reasons = append(reasons, r.reason(part.Name, errors.New("it was loaded, waited too long for the others, and was ended")))
+		}
+	}
+	if len(reasons) > 0 {
+		return r.agent.Clock.Now(), reasons
+	}
 	for name, vm := range r.loaded {
 		if err := vm.Resume(ctx); err != nil {
 			reasons = append(reasons, r.reason(name, err))
