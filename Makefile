@@ -19,10 +19,14 @@ build: ## build bin/snapline, and the program that the lab's guests run
 	CGO_ENABLED=0 GOAMD64=v1 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -buildid=' -o bin/snapline-bank ./lab/guest/bank
 
 deps: ## install the Debian packages that the lab and the tests need
-	@scripts/deps qemu-system-x86 qemu-utils iproute2 nftables cpio zstd util-linux xz-utils e2fsprogs b3sum openssl xxd restic borgbackup spin gcc libc6-dev tshark
+	@scripts/deps qemu-system-x86 qemu-utils iproute2 nftables cpio zstd util-linux xz-utils e2fsprogs b3sum openssl xxd \
+		restic borgbackup spin gcc libc6-dev tshark chromium fonts-dejavu-core
+	@command -v node >/dev/null && command -v npm >/dev/null || scripts/deps nodejs npm
+	@[ web/node_modules/.package-lock.json -nt web/package-lock.json ] || (cd web && npm ci --no-audit --no-fund)
 
 deps-generate:
 	@scripts/deps clang llvm
+	@command -v node >/dev/null && command -v npm >/dev/null || scripts/deps nodejs npm
 
 demo: deps build ## snapshot, kill and restore a real etcd cluster on three hosts of one machine
 	$(GO) run ./demo
@@ -43,11 +47,12 @@ bench: deps build ## measure beside savevm and stop + migrate; writes out/bench.
 s3: ## build bin/versitygw, an S3 server for "snapline lab up --s3"
 	$(GO) build -C tools/versitygw -ldflags '-s -w' -o $(CURDIR)/bin/versitygw github.com/versity/versitygw/cmd/versitygw
 
-generate: deps-generate ## compile the eBPF programs again
+generate: deps-generate ## compile the eBPF programs and the diagram's page again
 	$(GO) generate ./bpf
+	cd web && npm run generate
 
 generate-check: generate
-	git diff --exit-code -- bpf
+	git diff --exit-code -- bpf diagram/page.html
 
 lint: ## formatting and vet
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }

@@ -46,14 +46,21 @@ func TestInBrowser(t *testing.T) {
 	}
 	args := []string{"test/browser.mjs", dir}
 	if pictures := os.Getenv("SNAPLINE_SCREENSHOTS"); pictures != "" {
+		pictures, err := filepath.Abs(pictures)
+		if err != nil {
+			t.Fatal(err)
+		}
 		args = append(args, pictures)
 	}
-	// Alone it takes some 10 s; the browser goes with node, which closes its pipe.
+	// It takes some 10 s of processor time. Interrupted, it closes the browser, which
+	// keeps its files in the test's folder.
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", args...)
 	cmd.Dir = "../web"
-	cmd.WaitDelay = 5 * time.Second
+	cmd.Env = append(os.Environ(), "HOME="+dir, "TMPDIR="+dir)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", strings.TrimSpace(string(out)))
 	if err != nil {
