@@ -52,7 +52,7 @@ generate: deps-generate ## compile the eBPF programs and the diagram's page agai
 	cd web && npm run generate
 
 generate-check: generate
-	git diff --exit-code -- bpf diagram/page.html
+	git diff --exit-code --stat -- bpf diagram/page.html
 
 lint: ## formatting and vet
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
