@@ -15,7 +15,7 @@ import (
 
 var (
 	seed      = flag.Uint64("seed", 0, "replay this one history and print the trace of its world")
-	histories = flag.Int("histories", 24_000, "number of histories to run")
+	histories = flag.Int("histories", 100_000, "number of histories to run; with -short no more than 5,000")
 	first     = flag.Uint64("first", 1, "seed of the first history; the others follow it")
 )
 
@@ -29,12 +29,16 @@ func TestHistories(t *testing.T) {
 		return
 	}
 	began := time.Now()
-	total, failed := explore(*first, *histories, Options{}, violated)
+	n := *histories
+	if testing.Short() {
+		n = min(n, 5_000)
+	}
+	total, failed := explore(*first, n, Options{}, violated)
 	if failed != nil {
 		replay(t, failed.Seed, Options{})
 	}
 	t.Logf("%d histories in %v: %+v", total.Histories, time.Since(began).Round(time.Millisecond), total)
-	if *histories >= 2000 {
+	if n >= 2000 {
 		notVacuous(t, total)
 	}
 }
