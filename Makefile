@@ -9,7 +9,7 @@ VERSION ?= $(shell git describe --always --dirty --tags 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X github.com/snapline/snapline/cli.version=$(VERSION)
 BIN     := bin/snapline
 
-.PHONY: help build s3 demo test test-fast model bench generate generate-check lint deps deps-generate clean
+.PHONY: help build s3 demo test test-fast soak model bench generate generate-check lint deps deps-generate clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -37,6 +37,10 @@ test: deps build ## every test, those on real virtual machines too
 
 test-fast: ## only what needs no virtual machine
 	$(GO) test -short ./...
+
+soak: ## a million seeded histories, and the explorer's largest spaces
+	$(GO) test ./protocol/sim -run 'TestHistories$$' -timeout 0 -histories 1000000
+	$(GO) test ./protocol/explore -run 'TestDeep' -timeout 0 -v -deep 5000000
 
 model: deps ## explore the protocol's models with Spin, the large ones too
 	$(GO) run ./model/check

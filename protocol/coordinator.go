@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/snapline/snapline"
@@ -87,6 +88,11 @@ func (c *Coordinator) Clone() *Coordinator {
 	for i, m := range c.members {
 		n := *m
 		d.members[i] = &n
+	}
+	if c.problem != nil { // reasons are added to it
+		p := *c.problem
+		p.Reasons = slices.Clone(p.Reasons)
+		d.problem = &p
 	}
 	return &d
 }
