@@ -22,8 +22,15 @@ func TestMain(m *testing.M) {
 			playCoordinator()
 		case "agent":
 			select {}
+		case "repo": // init
+			os.Exit(0)
 		case "up":
 			playUp(os.Args[2])
+		default:
+			if !strings.HasPrefix(os.Args[1], "-test.") { // it would run the tests, which start it again
+				fmt.Fprintln(os.Stderr, "nobody plays", os.Args[1:])
+				os.Exit(2)
+			}
 		}
 	}
 	os.Exit(m.Run())
@@ -133,13 +140,15 @@ func TestUpStartsDaemons(t *testing.T) {
 
 // A failed Up says why and leaves nothing.
 func TestUpFails(t *testing.T) {
-	name := reserve(t)
-	_, err := Up(t.Context(), Options{Name: name, Hosts: 1, Workload: None, Snapline: "/bin/false"}, nil)
-	if err == nil || !strings.Contains(err.Error(), "coordinator") {
-		t.Errorf("Up with a program that does nothing: %v", err)
-	}
-	if left, err := Leftovers(name); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v %v", left, err)
+	for program, want := range map[string]string{"/bin/false": "make repository", "/bin/true": "coordinator"} {
+		name := reserve(t)
+		_, err := Up(t.Context(), Options{Name: name, Hosts: 1, Workload: None, Snapline: program}, nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Up with %s: %v, want a word of %s", program, err, want)
+		}
+		if left, err := Leftovers(name); err != nil || len(left) > 0 {
+			t.Errorf("left behind: %v %v", left, err)
+		}
 	}
 }
 
