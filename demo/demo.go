@@ -179,7 +179,7 @@ func (d *demo) fsck(ctx context.Context, id snapline.SnapshotID, list *checkList
 				return fmt.Errorf("snapline export: %w", err)
 			}
 			err := lab.Fsck(ctx, raw)
-			detail := fmt.Sprintf("disk %s of %s, as it was at the cut, %d MiB stored", disk.ID, m.Name, disk.Object.StoredBytes>>20)
+			detail := fmt.Sprintf("disk %s of %s, as it was at the cut", disk.ID, m.Name)
 			if err != nil {
 				detail = err.Error()
 			}
