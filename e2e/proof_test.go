@@ -46,7 +46,7 @@ func TestProof(t *testing.T) {
 
 // attempts bounds the takes until one has what the test is about: whether a
 // packet crosses the cut within some milliseconds is chance.
-const attempts = 8
+const attempts = 20
 
 // proven takes until a cut with packets on both sides of it is proven, and lets
 // none be inconsistent.
