@@ -50,6 +50,7 @@ func runScripts(t *testing.T, dir string, setup func(*testscript.Env)) {
 			"serve":   serve,
 			"held":    held,
 			"release": release,
+			"await":   await,
 			"pruning": pruning,
 			"exits":   exits,
 			"golden":  golden,
@@ -118,6 +119,25 @@ func held(ts *testscript.TestScript, _ bool, _ []string) {
 	case <-ts.Value(siteKey{}).(*site).fake.Held():
 	case <-time.After(time.Minute):
 		ts.Fatalf("no operation came to be held")
+	}
+}
+
+// await waits until a file that a command writes to has a text in it.
+func await(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: await FILE TEXT")
+	}
+	late := time.After(time.Minute)
+	for {
+		b, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && strings.Contains(string(b), args[1]) {
+			return
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-late:
+			ts.Fatalf("%s does not say %q: %q, %v", args[0], args[1], b, err)
+		}
 	}
 }
 
