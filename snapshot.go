@@ -1,6 +1,9 @@
 package snapline
 
-import "time"
+import (
+	"iter"
+	"time"
+)
 
 // Snapshot is the record that makes a global snapshot exist. It is written
 // once, when every member's data is stored, and never changed.
@@ -60,6 +63,21 @@ type Object struct {
 	// StoredBytes how much the repository has grown by it.
 	RawBytes    int64 `json:"raw_bytes"`
 	StoredBytes int64 `json:"stored_bytes"`
+}
+
+// DiskObjects yields what the repository keeps of a member's disks and of the
+// files below them, by the names that it has for them.
+func (m *MemberSnapshot) DiskObjects() iter.Seq2[string, Object] {
+	return func(yield func(string, Object) bool) {
+		for _, d := range m.Disks {
+			if !yield(d.Name, d.Object) {
+				return
+			}
+			if b := d.Backing; b != nil && !yield(b.Name, b.Object) {
+				return
+			}
+		}
+	}
 }
 
 // Member returns the member's part, or nil.

@@ -10,7 +10,7 @@ import (
 func (r *Report) Summary() *snapline.Verdict {
 	v := r.Verdict
 	s := &snapline.Verdict{
-		State: snapline.VerdictState(v.State), Text: v.String(), Packets: v.Packets, Flows: v.Flows,
+		State: v.State, Text: v.String(), Packets: v.Packets, Flows: v.Flows,
 		InTransit: v.InTransit, Withheld: v.Withheld, Orphans: v.Orphans, Lost: v.Lost, Reasons: v.Reasons,
 	}
 	for _, o := range v.Named {

@@ -8,14 +8,14 @@ import (
 	"github.com/snapline/snapline"
 )
 
-// State is what the traces say of a cut.
-type State string
+// State is a verdict in a word.
+type State = snapline.VerdictState
 
 // The states.
 const (
-	Consistent   State = "consistent"   // proven: no orphan
-	Inconsistent State = "inconsistent" // at least one orphan
-	Unproven     State = "unproven"     // neither; Reasons say why
+	Consistent   = snapline.Consistent   // proven: no orphan
+	Inconsistent = snapline.Inconsistent // at least one orphan
+	Unproven     = snapline.Unproven     // neither; Reasons say why
 )
 
 // Verdict is what the traces of a round prove. The packets are those between

@@ -3,9 +3,6 @@ package lab
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -90,19 +87,4 @@ func (l *Lab) hostOf(ns topology.Namespace) string {
 		}
 	}
 	return ""
-}
-
-// List names the labs of this machine, sorted, those in remains included.
-func List() ([]string, error) {
-	entries, err := os.ReadDir(DefaultRoot)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var names []string
-	for _, e := range entries {
-		if filepath.Ext(e.Name()) != ".lock" {
-			names = append(names, e.Name())
-		}
-	}
-	return names, err
 }

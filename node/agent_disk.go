@@ -121,14 +121,9 @@ func verifyMember(ctx context.Context, repo snapline.Repository, id snapline.Sna
 	if err := repo.Verify(ctx, id, part.Name, part.Object); err != nil {
 		return err
 	}
-	for _, d := range part.Disks {
-		if err := repo.VerifyDisk(ctx, id, part.Name, d.Name, d.Object); err != nil {
+	for name, o := range part.DiskObjects() {
+		if err := repo.VerifyDisk(ctx, id, part.Name, name, o); err != nil {
 			return err
-		}
-		if b := d.Backing; b != nil {
-			if err := repo.VerifyDisk(ctx, id, part.Name, b.Name, b.Object); err != nil {
-				return err
-			}
 		}
 	}
 	return nil

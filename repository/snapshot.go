@@ -84,11 +84,8 @@ func objects(s snapline.Snapshot) iter.Seq2[string, snapline.Object] {
 			if !yield(string(m.Name), m.Object) {
 				return
 			}
-			for _, d := range m.Disks {
-				if !yield(diskObject(m.Name, d.Name), d.Object) {
-					return
-				}
-				if b := d.Backing; b != nil && !yield(diskObject(m.Name, b.Name), b.Object) {
+			for name, o := range m.DiskObjects() {
+				if !yield(diskObject(m.Name, name), o) {
 					return
 				}
 			}

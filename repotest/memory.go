@@ -137,14 +137,9 @@ func (r *Memory) complete(s snapline.Snapshot) error {
 				return fmt.Errorf("evidence of %s: %w", m.Name, snapline.ErrDamaged)
 			}
 		}
-		for _, d := range m.Disks {
-			if disk, ok := r.data[s.ID][diskObject(m.Name, d.Name)]; !ok || describe(disk) != d.Object {
-				return fmt.Errorf("disk %s of %s: %w", d.Name, m.Name, snapline.ErrDamaged)
-			}
-			if back := d.Backing; back != nil {
-				if disk, ok := r.data[s.ID][diskObject(m.Name, back.Name)]; !ok || describe(disk) != back.Object {
-					return fmt.Errorf("disk %s of %s: %w", back.Name, m.Name, snapline.ErrDamaged)
-				}
+		for name, o := range m.DiskObjects() {
+			if disk, ok := r.data[s.ID][diskObject(m.Name, name)]; !ok || describe(disk) != o {
+				return fmt.Errorf("disk %s of %s: %w", name, m.Name, snapline.ErrDamaged)
 			}
 		}
 		switch {

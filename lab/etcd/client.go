@@ -29,9 +29,6 @@ func NewClient(endpoint string, dial Dial) *Client {
 	return &Client{endpoint: endpoint, http: &http.Client{Transport: t}}
 }
 
-// Endpoint is the member's address.
-func (c *Client) Endpoint() string { return c.endpoint }
-
 // Close lets go of the idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 

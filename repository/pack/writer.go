@@ -43,9 +43,6 @@ func (w *Writer) Add(k Kind, ids []page.ID, packed []byte) {
 // Full reports whether the pack should be finished now.
 func (w *Writer) Full() bool { return len(w.buf) >= TargetSize }
 
-// Empty reports whether there is nothing in it.
-func (w *Writer) Empty() bool { return len(w.frames) == 0 }
-
 // Finish adds the footer and returns the pack's bytes and contents.
 func (w *Writer) Finish() ([]byte, Contents) {
 	offset := int64(len(w.buf))
