@@ -32,20 +32,21 @@ type StoreOptions struct {
 // An error other than the ones that snapline.Store names leaves open whether
 // the value was written. A ctx without a deadline gets one of 5 s.
 type Store struct {
-	kv jetstream.KeyValue
+	kv     jetstream.KeyValue
+	stream jetstream.Stream // the one below kv
 }
 
 // OpenStore opens or makes a bucket. It waits for the connection until ctx
 // ends. The Store uses c, which must outlive it.
 func OpenStore(ctx context.Context, c *Conn, o StoreOptions) (*Store, error) {
-	kv, err := openBucket(ctx, c, o)
+	s, err := openBucket(ctx, c, o)
 	if noJetStream(err) {
 		return nil, fmt.Errorf("open store %s: the NATS server keeps no state: enable JetStream in its configuration: %w", o.Bucket, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", o.Bucket, err)
 	}
-	return &Store{kv: kv}, nil
+	return s, nil
 }
 
 // noJetStream reports whether nobody serves JetStream's API, to us or at all.
@@ -55,7 +56,7 @@ func noJetStream(err error) bool {
 		errors.Is(err, natsio.ErrNoResponders)
 }
 
-func openBucket(ctx context.Context, c *Conn, o StoreOptions) (jetstream.KeyValue, error) {
+func openBucket(ctx context.Context, c *Conn, o StoreOptions) (*Store, error) {
 	if err := c.WaitConnected(ctx); err != nil {
 		return nil, err
 	}
@@ -76,29 +77,33 @@ func openBucket(ctx context.Context, c *Conn, o StoreOptions) (jetstream.KeyValu
 	if err != nil && !errors.Is(err, jetstream.ErrBucketExists) { // made by another meanwhile
 		return nil, err
 	}
-	if err := adjust(ctx, js, o); err != nil {
+	stream, err := adjust(ctx, js, o)
+	if err != nil {
 		return nil, err
 	}
-	return js.KeyValue(ctx, o.Bucket)
+	kv, err := js.KeyValue(ctx, o.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{kv: kv, stream: stream}, nil
 }
 
 // adjust makes the bucket's reads go to the stream's leader. By default any
 // replica answers them, and one that lags would not show what Put has accepted.
-func adjust(ctx context.Context, js jetstream.JetStream, o StoreOptions) error {
+func adjust(ctx context.Context, js jetstream.JetStream, o StoreOptions) (jetstream.Stream, error) {
 	stream, err := js.Stream(ctx, "KV_"+o.Bucket)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cfg := stream.CachedInfo().Config
 	if !cfg.AllowDirect && (o.Replicas == 0 || o.Replicas == cfg.Replicas) {
-		return nil
+		return stream, nil
 	}
 	cfg.AllowDirect = false
 	if o.Replicas != 0 {
 		cfg.Replicas = o.Replicas
 	}
-	_, err = js.UpdateStream(ctx, cfg)
-	return err
+	return js.UpdateStream(ctx, cfg)
 }
 
 // Get implements snapline.Store.
@@ -159,41 +164,34 @@ func conflict(err error) bool {
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant
 }
 
-// Keys implements snapline.Store.
+// Keys implements snapline.Store. The stream's leader lists the subjects, as it
+// answers every read: a watcher's consumer may live on a replica that has not
+// applied yet what Put has accepted, and would end its list too early.
 func (s *Store) Keys(ctx context.Context, prefix string) ([]string, error) {
-	w, err := s.kv.Watch(ctx, filter(prefix), jetstream.IgnoreDeletes(), jetstream.MetaOnly())
+	info, err := s.stream.Info(ctx, jetstream.WithSubjectFilter(s.subject(filter(prefix))))
 	if err != nil {
 		return nil, fmt.Errorf("list keys %s*: %w", prefix, err)
 	}
-	keys, err := present(ctx, w, prefix)
-	if err := errors.Join(err, w.Stop()); err != nil {
-		return nil, fmt.Errorf("list keys %s*: %w", prefix, err)
-	}
-	slices.Sort(keys)
-	return slices.Compact(keys), nil // a key written meanwhile comes twice
-}
-
-// present collects the keys that a new watcher reports. Its nil entry says that
-// these were all: anything that ends earlier is an error, not a shorter list.
-func present(ctx context.Context, w jetstream.KeyWatcher, prefix string) ([]string, error) {
 	var keys []string
-	for {
-		select {
-		case e, ok := <-w.Updates():
-			if !ok {
-				return nil, errors.Join(errors.New("the list broke off"), ctx.Err())
-			}
-			if e == nil {
-				return keys, nil
-			}
-			if strings.HasPrefix(e.Key(), prefix) {
-				keys = append(keys, e.Key())
-			}
-		case <-ctx.Done():
-			return nil, ctx.Err()
+	for subject := range info.State.Subjects {
+		key := strings.TrimPrefix(subject, s.subject(""))
+		if !strings.HasPrefix(key, prefix) {
+			continue
+		}
+		// A deleted key leaves a marker behind under its subject.
+		switch _, err := s.kv.Get(ctx, key); {
+		case err == nil:
+			keys = append(keys, key)
+		case !errors.Is(err, jetstream.ErrKeyNotFound):
+			return nil, fmt.Errorf("list keys %s*: %w", prefix, err)
 		}
 	}
+	slices.Sort(keys)
+	return keys, nil
 }
+
+// subject is where the bucket's stream keeps a key.
+func (s *Store) subject(key string) string { return "$KV." + s.kv.Bucket() + "." + key }
 
 // filter is the narrowest NATS pattern that covers every key with the prefix: a
 // pattern can end between two parts only.
