@@ -17,6 +17,8 @@ type watchedRepo struct {
 	held    map[snapline.SnapshotID]int
 	damaged map[string]bool
 	failPut atomic.Bool // of disks
+	// slowPut lets a Put write, and return when its caller has given up only.
+	slowPut atomic.Bool
 	upkeep  maintenance
 }
 
@@ -31,8 +33,12 @@ func (r *watchedRepo) Put(ctx context.Context, id snapline.SnapshotID, m snaplin
 	o, err := r.Repository.Put(ctx, id, m, in)
 	if err == nil {
 		r.mu.Lock()
-		defer r.mu.Unlock()
 		r.held[id]++
+		r.mu.Unlock()
+	}
+	if r.slowPut.Load() {
+		<-ctx.Done()
+		err = ctx.Err()
 	}
 	return o, err
 }
@@ -56,10 +62,13 @@ func (r *watchedRepo) Verify(ctx context.Context, id snapline.SnapshotID, m snap
 }
 
 // repoHolds reports whether data of the snapshot is stored, committed or not.
-func (s *site) repoHolds(id snapline.SnapshotID) bool {
+func (s *site) repoHolds(id snapline.SnapshotID) bool { return s.stored(id) > 0 }
+
+// stored counts a snapshot's members whose state is stored.
+func (s *site) stored(id snapline.SnapshotID) int {
 	s.repo.mu.Lock()
 	defer s.repo.mu.Unlock()
-	return s.repo.held[id] > 0
+	return s.repo.held[id]
 }
 
 func (s *site) damage(id snapline.SnapshotID, m snapline.MemberName) {

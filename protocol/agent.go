@@ -204,7 +204,7 @@ func (a *Agent) prepare(now snapline.Instant, m Prepare) []Effect {
 	}
 	var effects []Effect
 	if a.state != AgentIdle { // a newer round: the coordinator forgot this one
-		effects = append(effects, Drop{a.round})
+		effects = a.abandon()
 	}
 	*a = Agent{member: a.member, incarnation: a.incarnation, state: AgentChecking, round: m.Round, spec: m}
 	a.ref = m.Ref

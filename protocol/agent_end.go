@@ -64,7 +64,7 @@ func (a *Agent) abort(m Abort) []Effect {
 	// does not start what has already ended.
 	var effects []Effect
 	if a.state != AgentIdle {
-		effects = append(effects, Drop{a.round})
+		effects = a.abandon()
 	}
 	*a = Agent{member: a.member, incarnation: a.incarnation, state: AgentIdle, round: m.Round, ref: m.Ref}
 	return append(effects, Send{Aborted{m.Ref}})
@@ -80,4 +80,11 @@ func (a *Agent) refuse(reasons ...snapline.Reason) []Effect {
 func (a *Agent) drop(then Message) []Effect {
 	a.state, a.ending = AgentDropping, then
 	return []Effect{Drop{a.round}}
+}
+
+// abandon ends a round that a later one overtakes. The coordinator, a new one
+// perhaps, hears that nothing is being written for it any more: it looked for
+// remains to discard when this member may still have been storing.
+func (a *Agent) abandon() []Effect {
+	return []Effect{Drop{a.round}, Send{Aborted{a.ref}}}
 }
