@@ -35,8 +35,9 @@ const (
 type action struct {
 	kind     kind
 	who, arg int8
-	// few, if not all, kills the process after so many effects.
-	few int8
+	// few, if not all, kills the process after so many effects. The coordinator
+	// then begins with another member at each turn: none is always the first.
+	few, turn int8
 }
 
 // sudden reports whether a crash may come in the middle of an action's effects.
@@ -46,9 +47,9 @@ func (k kind) sudden() bool { return k == deliver || k == finish || k == tell ||
 // an action's effects.
 func (s *state) actions() []action {
 	var as []action
-	add := func(k kind, who, arg int) { as = append(as, action{k, int8(who), int8(arg), all}) }
+	add := func(k kind, who, arg int) { as = append(as, action{kind: k, who: int8(who), arg: int8(arg), few: all}) }
 	for i := range s.letters {
-		if i > 0 && s.letters[i].to == s.letters[i-1].to && s.letters[i].key == s.letters[i-1].key {
+		if i > 0 && s.letters[i].order(s.letters[i-1]) == 0 {
 			continue
 		}
 		add(deliver, 0, i)
@@ -165,7 +166,9 @@ func (s *state) waiting() bool {
 // how many effects it had.
 func (s *state) after(a action) (*state, int) {
 	n := s.clone()
+	n.turn = a.turn
 	effects, moved := n.do(a)
+	n.turn = 0
 	if !moved {
 		return nil, 0
 	}
@@ -295,11 +298,11 @@ func (s *state) ring(who, i int8, few int) (int, bool) {
 // pass lets a second pass. The kernel's deadlines are kept to the moment.
 func (s *state) pass() {
 	s.now = s.now.Add(tick)
+	s.learn()
 	c := s.canonizer()
-	s.key = c.coordinator(s.machine)
 	for i := range s.cfg.Members {
 		m := &s.members[i]
-		m.key = c.agent(m.agent)
+		m.key = c.of(int8(i)).agent(m.agent)
 		if m.paused && s.now >= m.until {
 			m.paused = false
 		}
@@ -361,6 +364,9 @@ func (s *state) describe(a action) string {
 	}
 	if a.few != all {
 		text += fmt.Sprintf("; %s DIES after %d of the effects", who(a.process(s)), a.few)
+		if a.turn > 0 {
+			text += fmt.Sprintf(", n%d first", a.turn+1)
+		}
 	}
 	return fmt.Sprintf("%3d s  %s", (s.now-start)/snapline.Instant(tick), text)
 }

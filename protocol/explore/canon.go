@@ -26,6 +26,13 @@ var ignored = map[string]bool{"Why": true, "Text": true, "cutAt": true, "cutRepo
 // presence fields decide by being there, not by what they hold.
 var presence = map[string]bool{"problem": true, "refusal": true, "Reasons": true}
 
+// derived fields follow from which member it is, and from there being others.
+// Where members are alike they would only tell one from another.
+var derived = map[string]bool{"number": true, "Sender": true, "Targets": true}
+
+// mutual fields hold one entry for each other member, always all of them.
+var mutual = map[string]bool{"seen": true, "Seen": true}
+
 // rested fields of an agent are stale once it is idle, or will be.
 var rested = map[string]bool{"cutBy": true, "gateBy": true, "cutAt": true, "spec": true, "prepared": true}
 
@@ -39,6 +46,25 @@ type canonizer struct {
 	now    snapline.Instant
 	rested bool
 	plans  map[reflect.Type][]treatment // what to do with each field; filled as types come
+	alike  bool                         // members are interchangeable
+	self   string                       // the number of the member that this is about, if they are
+}
+
+// of returns the canonizer for what is about one member: its names are encoded as
+// nobody's, so that two members in the same situation look the same.
+func (c canonizer) of(i int8) canonizer {
+	if c.alike {
+		c.self = string('1' + rune(i))
+	}
+	return c
+}
+
+// name leaves out which member a name is of: n2, h2, n2.1 (a life), n2/1 (an object).
+func (c canonizer) name(s string) string {
+	if c.self == "" || len(s) < 2 || s[0] != 'n' && s[0] != 'h' || s[1:2] != c.self || len(s) > 2 && s[2] != '.' && s[2] != '/' {
+		return s
+	}
+	return s[:1] + s[2:]
 }
 
 // treatment says how a field enters a key.
@@ -58,11 +84,11 @@ func (c canonizer) plan(t reflect.Type) []treatment {
 	p := make([]treatment, t.NumField())
 	for i := range p {
 		switch name := t.Field(i).Name; {
-		case ignored[name]:
+		case ignored[name], c.alike && derived[name], t == coordinatorType && name == "members":
 			p[i] = leftOut
 		case rested[name]:
 			p[i] = unlessRested
-		case presence[name]:
+		case presence[name], c.alike && mutual[name]:
 			p[i] = whetherThere
 		}
 	}
@@ -75,9 +101,17 @@ func (c canonizer) agent(a *protocol.Agent) key {
 	return keyOf(c.canon(make([]byte, 0, 512), reflect.ValueOf(a)))
 }
 
+// coordinator is what the coordinator holds beside what it knows of members.
 func (c canonizer) coordinator(m *protocol.Coordinator) key {
-	return keyOf(c.canon(make([]byte, 0, 1024), reflect.ValueOf(m)))
+	return keyOf(c.canon(make([]byte, 0, 512), reflect.ValueOf(m)))
 }
+
+// knowledge is what the coordinator knows of one member.
+func (c canonizer) knowledge(m *protocol.Coordinator, i int8) key {
+	return keyOf(c.of(i).canon(make([]byte, 0, 512), reflect.ValueOf(m).Elem().FieldByName("members").Index(int(i))))
+}
+
+var coordinatorType = reflect.TypeFor[protocol.Coordinator]()
 
 func (c canonizer) instant(b []byte, at snapline.Instant) []byte {
 	return binary.AppendVarint(b, int64(max(at.Sub(c.now), past)))
@@ -127,7 +161,7 @@ func (c canonizer) canon(b []byte, v reflect.Value) []byte {
 		}
 		return b
 	case reflect.String:
-		return append(append(b, v.String()...), 0)
+		return append(append(b, c.name(v.String())...), 0)
 	case reflect.Bool:
 		if v.Bool() {
 			return append(b, 1)

@@ -15,6 +15,9 @@
 //     likes: a packet of each kind that a VM has ever sent can always arrive.
 //   - Time passes in whole seconds; Da and Dc are one, Dg is three. All clocks
 //     agree (narrower: clocks that drift are the simulation's).
+//   - Members are alike: of states that differ in which one is which only, one is
+//     explored. So a coordinator that dies while it addresses them may have begun
+//     with any.
 //   - Timers that only make somebody impatient ring when nothing else is under
 //     way, or early within a budget (narrower). Da, Dc and Dg are never early, and
 //     may be noticed arbitrarily late.

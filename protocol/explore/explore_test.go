@@ -22,10 +22,13 @@ func TestRound(t *testing.T) {
 	}{
 		{"two members, nothing goes wrong", true, Config{Members: 2, Timeless: true}},
 		{"two members, barrier cut, nothing goes wrong", true, Config{Members: 2, Strategy: snapline.Barrier, Timeless: true}},
-		{"two members, one message lost or repeated", false, Config{Members: 2, Timeless: true, Letters: 1}},
-		{"two members, one crash", false, Config{Members: 2, Timeless: true, Crashes: 1}},
-		{"two members, barrier cut, one crash", false, Config{Members: 2, Strategy: snapline.Barrier, Timeless: true, Crashes: 1}},
+		{"two members, one crash and one message", false, Config{Members: 2, Timeless: true, Crashes: 1, Letters: 1}},
+		{"two members, barrier cut, one crash and one message", false, Config{Members: 2, Strategy: snapline.Barrier, Timeless: true, Crashes: 1, Letters: 1}},
 		{"two members from Arm on, every deadline", false, Config{Members: 2, From: protocol.PhaseArm, Settle: true}},
+		{"three members, nothing goes wrong", false, Config{Members: 3, Timeless: true}},
+		{"three members from Arm on, one crash", false, Config{Members: 3, From: protocol.PhaseArm, Settle: true, Timeless: true, Crashes: 1}},
+		{"three members from Arm on, one message lost or repeated", false, Config{Members: 3, From: protocol.PhaseArm, Settle: true, Timeless: true, Letters: 1}},
+		{"three members from Arm on, barrier cut, one crash and one message", false, Config{Members: 3, Strategy: snapline.Barrier, From: protocol.PhaseArm, Settle: true, Timeless: true, Crashes: 1, Letters: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if testing.Short() && !c.short {
@@ -42,14 +45,12 @@ func TestDeep(t *testing.T) {
 		t.Skip("takes minutes: give a number of states with -deep")
 	}
 	for name, c := range map[string]Config{
-		"two members, one crash and one message": {Members: 2, Timeless: true, Crashes: 1, Letters: 1},
-		"barrier, one crash and one message":     {Members: 2, Strategy: snapline.Barrier, Timeless: true, Crashes: 1, Letters: 1},
-		"two members, every deadline, one crash": {Members: 2, From: protocol.PhaseArm, Settle: true, Crashes: 1},
-		"two members, one failing effect":        {Members: 2, Timeless: true, Failures: 1},
-		"two members, foreign marks":             {Members: 2, From: protocol.PhaseArm, Settle: true, Foreign: true},
-		"two members, pinned gates, one crash":   {Members: 2, Timeless: true, Crashes: 1, Pinned: true},
-		"three members":                          {Members: 3, From: protocol.PhaseArm, Settle: true, Timeless: true},
-		"three members, one crash":               {Members: 3, From: protocol.PhaseArm, Settle: true, Timeless: true, Crashes: 1},
+		"two members, every deadline, one crash":   {Members: 2, From: protocol.PhaseArm, Settle: true, Crashes: 1},
+		"two members, one failing effect":          {Members: 2, Timeless: true, Failures: 1},
+		"two members, foreign marks":               {Members: 2, From: protocol.PhaseArm, Settle: true, Foreign: true},
+		"two members, pinned gates, one crash":     {Members: 2, Timeless: true, Crashes: 1, Pinned: true},
+		"three members, whole round, one crash":    {Members: 3, Timeless: true, Crashes: 1},
+		"three members, one crash and one message": {Members: 3, From: protocol.PhaseArm, Settle: true, Timeless: true, Crashes: 1, Letters: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.Limit = *deep

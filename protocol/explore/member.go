@@ -49,6 +49,7 @@ type timer struct {
 type member struct {
 	agent *protocol.Agent // never stepped in place: states share it
 	key   key
+	known key // what the coordinator knows of it
 	alive bool
 	life  int8
 	round snapline.Round // of the work
@@ -70,7 +71,7 @@ type member struct {
 }
 
 func (m *member) canon(b []byte, c canonizer) []byte {
-	b = append(b, m.key[:]...)
+	b = append(append(b, m.key[:]...), m.known[:]...)
 	b = append(b, bit(m.alive)|bit(m.attached)<<1|bit(m.leaked)<<2|bit(m.paused)<<3, byte(m.life), byte(m.sent), byte(m.cut), byte(m.stored), byte(m.round))
 	b = binary.AppendUvarint(b, uint64(m.work))
 	for _, at := range []snapline.Instant{m.mark, m.shield, m.until, m.armed} {

@@ -164,10 +164,3 @@ func noDisarm() Variant {
 		return effects
 	}}
 }
-
-func message(e protocol.Effect) protocol.Message {
-	if s, ok := e.(protocol.Send); ok {
-		return s.Msg
-	}
-	return nil
-}

@@ -91,8 +91,12 @@ func (x *search) expand(o open, next []open) []open {
 		if o.state.left.crashes == 0 || !a.kind.sudden() {
 			continue
 		}
-		for k := 1; k < effects; k++ {
-			a.few = int8(k)
+		turns := 1
+		if a.process(o.state) == coordinator {
+			turns = x.cfg.Members
+		}
+		for way := range turns * (effects - 1) {
+			a.few, a.turn = int8(1+way/turns), int8(way%turns)
 			if n, _ := o.state.after(a); n != nil {
 				if next = x.add(o, a, n, next); x.result.Fault != "" {
 					return nil

@@ -2,6 +2,8 @@ package explore
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/binary"
 	"fmt"
 	"reflect"
 	"slices"
@@ -18,11 +20,17 @@ const (
 	start       = snapline.Instant(1000 * time.Second)
 )
 
-// letter is a message under way; to is a member's number, or coordinator.
+// letter is a message under way between the coordinator and a member; to is the
+// member's number, or coordinator.
 type letter struct {
-	to  int8
-	msg protocol.Message
-	key key
+	to, about int8
+	msg       protocol.Message
+	key       key
+}
+
+// order sorts letters.
+func (l letter) order(m letter) int {
+	return cmp.Or(cmp.Compare(l.to, m.to), cmp.Compare(l.about, m.about), bytes.Compare(l.key[:], m.key[:]))
 }
 
 // record is how far the commit point is.
@@ -44,7 +52,7 @@ type state struct {
 	now snapline.Instant
 
 	machine *protocol.Coordinator
-	key     key
+	key     key  // of the machine, without what it knows of members
 	alive   bool // the coordinator's process
 	ended   bool // its round has ended, by itself or by its successor
 	failed  bool // the round ended with a problem
@@ -61,8 +69,12 @@ type state struct {
 	// orphans[i][j]: j was not cut yet when it received what i sent after its cut.
 	orphans   [most][most]bool
 	disturbed bool
+	turn      int8 // of an action while it is taken
 	fault     string
 }
+
+// number is that of the member that a message is about.
+func number(m protocol.Message) int8 { return int8(m.About().Member[1] - '1') }
 
 func name(i int8) snapline.MemberName { return snapline.MemberName(fmt.Sprintf("n%d", i+1)) }
 
@@ -96,13 +108,15 @@ func (s *state) boot(i int8) {
 	m.alive, m.work, m.timers = true, 0, nil
 	m.detach()
 	m.agent = protocol.NewAgent(name(i), snapline.Incarnation(fmt.Sprintf("n%d.%d", i+1, m.life)))
-	m.key = s.canonizer().agent(m.agent)
+	m.key = s.canonizer().of(i).agent(m.agent)
 }
 
 // clone returns a copy that may be changed.
 func (s *state) clone() *state { t := *s; return &t }
 
-func (s *state) canonizer() canonizer { return canonizer{now: s.now, plans: s.cfg.plans} }
+func (s *state) canonizer() canonizer {
+	return canonizer{now: s.now, plans: s.cfg.plans, alike: !s.cfg.Foreign}
+}
 
 // hopeless reports whether the round can no longer commit.
 func (s *state) hopeless() bool {
@@ -138,35 +152,61 @@ func (s *state) tidy() {
 	})
 }
 
+// id is the same for states that differ in which member is which only, where
+// nothing else tells them apart: their futures differ in that, too, and no more.
 func (s *state) id() key {
 	c := s.canonizer()
-	b := make([]byte, 0, 512)
+	var blocks [most][]byte
+	order := make([]int, s.cfg.Members)
+	for i := range s.cfg.Members {
+		order[i] = i
+		b := make([]byte, 0, 256)
+		b = s.members[i].canon(b, c)
+		for _, l := range s.letters {
+			if int(l.about) == i {
+				b = append(append(b, bit(l.to == coordinator)), l.key[:]...)
+			}
+		}
+		blocks[i] = b
+	}
+	if c.alike {
+		slices.SortStableFunc(order, func(i, j int) int { return bytes.Compare(blocks[i], blocks[j]) })
+	}
+	b := make([]byte, 0, 1024)
 	b = append(b, s.key[:]...)
 	b = append(b, bit(s.alive)|bit(s.ended)<<1|bit(s.failed)<<2|bit(s.err)<<3|bit(s.exists)<<4|bit(s.disturbed)<<5, byte(s.writing), byte(s.round),
 		byte(s.left.crashes), byte(s.left.letters), byte(s.left.failures), byte(s.left.hurries), byte(s.left.cancels))
 	b = c.timers(b, s.timers)
-	for i := range s.cfg.Members {
-		b = s.members[i].canon(b, c)
-		for j := range s.cfg.Members {
+	for _, i := range order {
+		b = append(binary.AppendUvarint(b, uint64(len(blocks[i]))), blocks[i]...)
+		for _, j := range order {
 			b = append(b, bit(s.orphans[i][j]))
 		}
-	}
-	for _, l := range s.letters {
-		b = append(append(b, byte(l.to)), l.key[:]...)
 	}
 	return keyOf(b)
 }
 
 // post puts a message under way.
 func (s *state) post(to int8, msg protocol.Message) {
-	l := letter{to, msg, keyOf(append(s.canonizer().canon(nil, reflect.ValueOf(msg)), reflect.TypeOf(msg).Name()...))}
-	at, _ := slices.BinarySearchFunc(s.letters, l, func(a, b letter) int {
-		if a.to != b.to {
-			return int(a.to) - int(b.to)
-		}
-		return bytes.Compare(a.key[:], b.key[:])
-	})
+	about := number(msg)
+	c := s.canonizer().of(about)
+	l := letter{to, about, msg, keyOf(append(c.canon(nil, reflect.ValueOf(msg)), reflect.TypeOf(msg).Name()...))}
+	at, _ := slices.BinarySearchFunc(s.letters, l, letter.order)
 	s.letters = slices.Concat(s.letters[:at], []letter{l}, s.letters[at:])
+}
+
+// learn works out anew how the coordinator's machine looks, and reports whether
+// that has changed.
+func (s *state) learn() (changed bool) {
+	c := s.canonizer()
+	k := c.coordinator(s.machine)
+	changed, s.key = k != s.key, k
+	for i := range s.cfg.Members {
+		m := &s.members[i]
+		k := c.knowledge(s.machine, int8(i))
+		changed, m.known = changed || k != m.known, k
+	}
+	return changed
 }
 
 // still reports whether nothing is under way but timers and data packets.

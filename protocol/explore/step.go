@@ -29,7 +29,7 @@ func (s *state) step(who int8, in protocol.Input, few int) (effects int, moved b
 	before := m.key
 	m.agent = m.agent.Clone()
 	todo := m.agent.Step(ev)
-	m.key = s.canonizer().agent(m.agent)
+	m.key = s.canonizer().of(who).agent(m.agent)
 	for k, e := range todo {
 		if k == few {
 			break
@@ -51,20 +51,46 @@ func (s *state) stepCoordinator(in protocol.Input, few int) (int, bool) {
 	if f := s.cfg.Variant.CoordinatorEvent; f != nil {
 		f(&ev)
 	}
-	before := s.key
 	s.machine = s.machine.Clone()
 	todo := s.machine.Step(ev)
 	if f := s.cfg.Variant.Coordinator; f != nil {
 		todo = f(s.machine, s.now, todo)
 	}
-	s.key = s.canonizer().coordinator(s.machine)
+	changed := s.learn()
+	turn(todo, int(s.turn))
 	for k, e := range todo {
 		if k == few {
 			break
 		}
 		s.executeCoordinator(e)
 	}
-	return len(todo), len(todo) > 0 || s.key != before
+	return len(todo), len(todo) > 0 || changed
+}
+
+// turn lets the coordinator address members in another order, as if they had
+// been declared in that one.
+func turn(effects []protocol.Effect, by int) {
+	if by == 0 {
+		return
+	}
+	var sends []int
+	for i, e := range effects {
+		if message(e) != nil {
+			sends = append(sends, i)
+		}
+	}
+	was := slices.Clone(effects)
+	for i, at := range sends {
+		effects[at] = was[sends[(i+by)%len(sends)]]
+	}
+}
+
+// message is what an effect sends, or nil.
+func message(e protocol.Effect) protocol.Message {
+	if s, ok := e.(protocol.Send); ok {
+		return s.Msg
+	}
+	return nil
 }
 
 // setTimer keeps the deadline of the timers that safety rests on; the others
@@ -93,7 +119,7 @@ func setTimer(ts []timer, t protocol.SetTimer) []timer {
 func (s *state) executeCoordinator(e protocol.Effect) {
 	switch e := e.(type) {
 	case protocol.Send:
-		s.post(int8(e.Msg.About().Member[1]-'1'), e.Msg)
+		s.post(number(e.Msg), e.Msg)
 	case protocol.SetTimer:
 		s.timers = setTimer(s.timers, e)
 	case protocol.Record:
