@@ -31,9 +31,14 @@ deps-generate:
 demo: deps build ## snapshot, kill and restore a real etcd cluster on three hosts of one machine
 	$(GO) run ./demo
 
+# What only computes may share the processors; what runs machines, or waits for
+# deadlines, gets them for itself.
+COMPUTING := ./evidence/... ./groupfile/... ./model/... ./protocol/...
+
 test: deps build ## every test, those on real virtual machines too
 	$(GO) vet ./...
-	$(GO) test -timeout 25m -p 1 ./...
+	$(GO) test -timeout 25m -p 2 $(COMPUTING)
+	$(GO) test -timeout 25m -p 1 $$($(GO) list ./... | grep -vxFf <($(GO) list $(COMPUTING)))
 
 test-fast: ## only what needs no virtual machine
 	$(GO) test -short ./...
