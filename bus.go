@@ -1,6 +1,9 @@
 package snapline
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // Address is who a message is for: the coordinator or one host's agent.
 type Address string
@@ -10,6 +13,12 @@ const ToCoordinator Address = "coordinator"
 
 // ToAgent is the address of a host's agent.
 func ToAgent(h HostName) Address { return Address("agent." + string(h)) }
+
+// Host is the host whose agent the address is; false when it is nobody's.
+func (a Address) Host() (HostName, bool) {
+	h, ok := strings.CutPrefix(string(a), "agent.")
+	return HostName(h), ok && CheckName("host", h) == nil
+}
 
 // Bus carries messages between the coordinator and the agents. A message may be
 // lost or arrive late; the protocol repeats what matters and recognises what is
@@ -21,14 +30,15 @@ type Bus interface {
 	Send(ctx context.Context, to Address, msg []byte) error
 	// Receive calls handle for every message to at, one after the other, until
 	// the returned function is called; then no call of handle is running any
-	// more. handle must not block for long.
-	Receive(at Address, handle func(msg []byte)) (stop func(), err error)
+	// more. handle must not block for long. from is who sent it: where the bus
+	// authenticates its users, nobody can pretend to be another.
+	Receive(at Address, handle func(from Address, msg []byte)) (stop func(), err error)
 	// Ask sends a question and waits for the answer; ErrNoAnswer when nobody
 	// serves the address or ctx ends first.
 	Ask(ctx context.Context, to Address, question []byte) ([]byte, error)
 	// Answer serves questions to at, each in a goroutine of its own, until the
-	// returned function is called.
-	Answer(at Address, answer func(ctx context.Context, question []byte) []byte) (stop func(), err error)
+	// returned function is called. from is who asks, as for Receive.
+	Answer(at Address, answer func(ctx context.Context, from Address, question []byte) []byte) (stop func(), err error)
 }
 
 // Store keeps the coordinator's small durable state: groups, where their

@@ -10,11 +10,15 @@ import (
 	"github.com/snapline/snapline"
 )
 
-var _ snapline.Bus = (*Bus)(nil)
+var (
+	_ snapline.Bus = (*Bus)(nil)
+	_ snapline.Bus = end{}
+)
 
 // Bus is a snapline.Bus in memory: nothing is lost, and each receiver gets its
-// messages in the order of Send. Everybody uses the same one. Its zero value
-// is ready; so is what NewBus returns.
+// messages in the order of Send. Everybody uses the same one, and As says who
+// speaks; the Bus itself speaks as nobody. Its zero value is ready; so is what
+// NewBus returns.
 type Bus struct {
 	mu        sync.Mutex
 	receivers map[snapline.Address][]*mailbox
@@ -24,21 +28,42 @@ type Bus struct {
 // NewBus returns a Bus that nobody listens to yet.
 func NewBus() *Bus { return &Bus{} }
 
+// As returns the bus as somebody's: receivers see from as the sender.
+func (b *Bus) As(from snapline.Address) snapline.Bus { return end{b, from} }
+
+// end is one user's end of a Bus.
+type end struct {
+	*Bus
+	from snapline.Address
+}
+
+func (e end) Send(ctx context.Context, to snapline.Address, msg []byte) error {
+	return e.send(ctx, e.from, to, msg)
+}
+
+func (e end) Ask(ctx context.Context, to snapline.Address, question []byte) ([]byte, error) {
+	return e.ask(ctx, e.from, to, question)
+}
+
 // Send implements snapline.Bus.
 func (b *Bus) Send(ctx context.Context, to snapline.Address, msg []byte) error {
+	return b.send(ctx, "", to, msg)
+}
+
+func (b *Bus) send(ctx context.Context, from, to snapline.Address, msg []byte) error {
 	if err := check(ctx, to); err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, r := range b.receivers[to] {
-		r.put(bytes.Clone(msg))
+		r.put(letter{from, bytes.Clone(msg)})
 	}
 	return nil
 }
 
 // Receive implements snapline.Bus. handle must not call stop.
-func (b *Bus) Receive(at snapline.Address, handle func(msg []byte)) (func(), error) {
+func (b *Bus) Receive(at snapline.Address, handle func(from snapline.Address, msg []byte)) (func(), error) {
 	if err := check(context.Background(), at); err != nil {
 		return nil, fmt.Errorf("receive: %w", err)
 	}
@@ -60,10 +85,14 @@ func (b *Bus) Receive(at snapline.Address, handle func(msg []byte)) (func(), err
 // Ask implements snapline.Bus. Of several who serve the address, the first to
 // have come answers.
 func (b *Bus) Ask(ctx context.Context, to snapline.Address, question []byte) ([]byte, error) {
+	return b.ask(ctx, "", to, question)
+}
+
+func (b *Bus) ask(ctx context.Context, from, to snapline.Address, question []byte) ([]byte, error) {
 	if err := check(ctx, to); err != nil {
 		return nil, fmt.Errorf("ask: %w: %w", snapline.ErrNoAnswer, err)
 	}
-	reply, ok := b.question(to, bytes.Clone(question))
+	reply, ok := b.question(from, to, bytes.Clone(question))
 	if !ok {
 		return nil, fmt.Errorf("ask %s: %w: nobody is there", to, snapline.ErrNoAnswer)
 	}
@@ -75,17 +104,17 @@ func (b *Bus) Ask(ctx context.Context, to snapline.Address, question []byte) ([]
 	}
 }
 
-func (b *Bus) question(to snapline.Address, question []byte) (<-chan []byte, bool) {
+func (b *Bus) question(from, to snapline.Address, question []byte) (<-chan []byte, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.answerers[to]) == 0 {
 		return nil, false
 	}
-	return b.answerers[to][0].start(question), true
+	return b.answerers[to][0].start(from, question), true
 }
 
 // Answer implements snapline.Bus. stop waits until every answer has returned.
-func (b *Bus) Answer(at snapline.Address, answer func(ctx context.Context, question []byte) []byte) (func(), error) {
+func (b *Bus) Answer(at snapline.Address, answer func(ctx context.Context, from snapline.Address, question []byte) []byte) (func(), error) {
 	if err := check(context.Background(), at); err != nil {
 		return nil, fmt.Errorf("answer: %w", err)
 	}
@@ -108,16 +137,16 @@ func (b *Bus) Answer(at snapline.Address, answer func(ctx context.Context, quest
 
 // answerer serves questions until it is cancelled.
 type answerer struct {
-	answer  func(ctx context.Context, question []byte) []byte
+	answer  func(ctx context.Context, from snapline.Address, question []byte) []byte
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
 
 // start is called under the bus's lock, and so never after stop's Wait began.
-func (a *answerer) start(question []byte) <-chan []byte {
+func (a *answerer) start(from snapline.Address, question []byte) <-chan []byte {
 	reply := make(chan []byte, 1)
-	a.running.Go(func() { reply <- bytes.Clone(a.answer(a.ctx, question)) })
+	a.running.Go(func() { reply <- bytes.Clone(a.answer(a.ctx, from, question)) })
 	return reply
 }
 

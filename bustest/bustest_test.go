@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestMemoryBus(t *testing.T) {
 	bustest.TestBus(t, func(*testing.T) (a, b snapline.Bus) {
 		bus := bustest.NewBus()
-		return bus, bus
+		return bus.As(snapline.ToCoordinator), bus.As(snapline.ToAgent("h1"))
 	})
 }
 
@@ -28,9 +28,12 @@ func TestMemoryStore(t *testing.T) {
 
 func TestFaultyWithoutFaultsIsABus(t *testing.T) {
 	bustest.TestBus(t, func(t *testing.T) (a, b snapline.Bus) {
-		bus := &bustest.Faulty{Bus: bustest.NewBus()}
-		t.Cleanup(bus.Close)
-		return bus, bus
+		bus := bustest.NewBus()
+		one := &bustest.Faulty{Bus: bus.As(snapline.ToCoordinator)}
+		other := &bustest.Faulty{Bus: bus.As(snapline.ToAgent("h1"))}
+		t.Cleanup(one.Close)
+		t.Cleanup(other.Close)
+		return one, other
 	})
 }
 
@@ -46,7 +49,7 @@ func TestFaults(t *testing.T) {
 			return faults[string(m)]
 		}}
 		var got []string
-		stop, err := bus.Receive("coordinator", func(m []byte) { got = append(got, string(m)) })
+		stop, err := bus.Receive("coordinator", func(_ snapline.Address, m []byte) { got = append(got, string(m)) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +79,7 @@ func TestLostQuestion(t *testing.T) {
 		bus := &bustest.Faulty{Bus: bustest.NewBus(), Fault: func(snapline.Address, []byte) bustest.Fault {
 			return bustest.Fault{Drop: true}
 		}}
-		stop, err := bus.Answer("agent.h1", func(_ context.Context, q []byte) []byte { return q })
+		stop, err := bus.Answer("agent.h1", func(_ context.Context, _ snapline.Address, q []byte) []byte { return q })
 		if err != nil {
 			t.Fatal(err)
 		}

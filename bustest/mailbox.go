@@ -1,19 +1,29 @@
 package bustest
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/snapline/snapline"
+)
+
+// letter is one message and who sent it.
+type letter struct {
+	from snapline.Address
+	msg  []byte
+}
 
 // mailbox queues messages and hands them to one handler, one after the other.
 type mailbox struct {
-	handle func(msg []byte)
+	handle func(from snapline.Address, msg []byte)
 	done   chan struct{} // closed when no handler runs any more
 
 	mu     sync.Mutex
 	wake   sync.Cond
-	queue  [][]byte
+	queue  []letter
 	closed bool
 }
 
-func newMailbox(handle func(msg []byte)) *mailbox {
+func newMailbox(handle func(from snapline.Address, msg []byte)) *mailbox {
 	m := &mailbox{handle: handle, done: make(chan struct{})}
 	m.wake.L = &m.mu
 	go m.run()
@@ -23,31 +33,31 @@ func newMailbox(handle func(msg []byte)) *mailbox {
 func (m *mailbox) run() {
 	defer close(m.done)
 	for {
-		msg, ok := m.next()
+		l, ok := m.next()
 		if !ok {
 			return
 		}
-		m.handle(msg)
+		m.handle(l.from, l.msg)
 	}
 }
 
-func (m *mailbox) next() (msg []byte, ok bool) {
+func (m *mailbox) next() (l letter, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for len(m.queue) == 0 && !m.closed {
 		m.wake.Wait()
 	}
 	if m.closed {
-		return nil, false
+		return letter{}, false
 	}
-	msg, m.queue = m.queue[0], m.queue[1:]
-	return msg, true
+	l, m.queue = m.queue[0], m.queue[1:]
+	return l, true
 }
 
-func (m *mailbox) put(msg []byte) {
+func (m *mailbox) put(l letter) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.queue = append(m.queue, msg)
+	m.queue = append(m.queue, l)
 	m.wake.Signal()
 }
 

@@ -17,7 +17,8 @@ import (
 const patience = 10 * time.Second
 
 // TestBus checks what snapline.Bus promises. open returns two ends of one bus,
-// which may be the same; its t.Cleanup closes them.
+// which may be the same: the first one is the coordinator's, the second one that
+// of host h1's agent. Its t.Cleanup closes them.
 func TestBus(t *testing.T, open func(t *testing.T) (a, b snapline.Bus)) {
 	for _, c := range []struct {
 		name string
@@ -26,6 +27,7 @@ func TestBus(t *testing.T, open func(t *testing.T) (a, b snapline.Bus)) {
 		{"message arrives", testArrives},
 		{"messages keep their order", testOrder},
 		{"addresses are apart", testAddresses},
+		{"the sender is known", testSender},
 		{"stopped receiver is silent", testStopReceive},
 		{"stop waits for the handler", testStopWaits},
 		{"message is a copy", testMessageCopied},
@@ -48,7 +50,7 @@ const somewhere = snapline.Address("agent.h1")
 
 func receive(t *testing.T, b snapline.Bus, at snapline.Address, handle func([]byte)) (stop func()) {
 	t.Helper()
-	stop, err := b.Receive(at, handle)
+	stop, err := b.Receive(at, func(_ snapline.Address, m []byte) { handle(m) })
 	if err != nil {
 		t.Fatalf("Receive(%s): %v", at, err)
 	}
@@ -58,7 +60,7 @@ func receive(t *testing.T, b snapline.Bus, at snapline.Address, handle func([]by
 
 func answer(t *testing.T, b snapline.Bus, at snapline.Address, f func(context.Context, []byte) []byte) (stop func()) {
 	t.Helper()
-	stop, err := b.Answer(at, f)
+	stop, err := b.Answer(at, func(ctx context.Context, _ snapline.Address, q []byte) []byte { return f(ctx, q) })
 	if err != nil {
 		t.Fatalf("Answer(%s): %v", at, err)
 	}
@@ -113,17 +115,54 @@ func testOrder(t *testing.T, a, b snapline.Bus) {
 func testAddresses(t *testing.T, a, b snapline.Bus) {
 	type arrival struct{ at, msg string }
 	got := make(chan arrival, 8)
-	for _, at := range []snapline.Address{snapline.ToCoordinator, snapline.ToAgent("h1"), snapline.ToAgent("h2")} {
-		receive(t, b, at, func(m []byte) { got <- arrival{string(at), string(m)} })
+	note := func(at snapline.Address) func([]byte) {
+		return func(m []byte) { got <- arrival{string(at), string(m)} }
+	}
+	receive(t, b, snapline.ToAgent("h1"), note(snapline.ToAgent("h1")))
+	for _, at := range []snapline.Address{snapline.ToCoordinator, "coordinator.hello"} {
+		receive(t, a, at, note(at))
 	}
 	send(t, a, "agent.h3", []byte("nobody's"))
-	send(t, a, snapline.ToAgent("h2"), []byte("x"))
-	if g := next(t, got); g != (arrival{"agent.h2", "x"}) {
+	send(t, a, snapline.ToAgent("h1"), []byte("x"))
+	if g := next(t, got); g != (arrival{"agent.h1", "x"}) {
 		t.Fatalf("got %+v", g)
 	}
-	send(t, a, snapline.ToCoordinator, []byte("y"))
-	if g := next(t, got); g != (arrival{"coordinator", "y"}) {
-		t.Fatalf("got %+v", g)
+	for _, to := range []snapline.Address{"coordinator.hello", snapline.ToCoordinator} {
+		send(t, b, to, []byte("y"))
+		if g := next(t, got); g != (arrival{string(to), "y"}) {
+			t.Fatalf("got %+v", g)
+		}
+	}
+}
+
+// testSender: both ends see who speaks.
+func testSender(t *testing.T, a, b snapline.Bus) {
+	got := make(chan snapline.Address, 4)
+	for _, end := range []struct {
+		bus    snapline.Bus
+		at     snapline.Address
+		from   snapline.Bus
+		sender snapline.Address
+	}{{b, somewhere, a, snapline.ToCoordinator}, {a, snapline.ToCoordinator, b, somewhere}} {
+		stop, err := end.bus.Receive(end.at, func(from snapline.Address, _ []byte) { got <- from })
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(stop)
+		stop, err = end.bus.Answer(end.at, func(_ context.Context, from snapline.Address, _ []byte) []byte { return []byte(from) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(stop)
+		send(t, end.from, end.at, nil)
+		if from := next(t, got); from != end.sender {
+			t.Errorf("message to %s came from %q, want %q", end.at, from, end.sender)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		if from, err := end.from.Ask(ctx, end.at, nil); err != nil || string(from) != string(end.sender) {
+			t.Errorf("question to %s came from %q, %v, want %q", end.at, from, err, end.sender)
+		}
 	}
 }
 
@@ -286,11 +325,11 @@ func testBadAddress(t *testing.T, a, _ snapline.Bus) {
 		if _, err := a.Ask(t.Context(), bad, nil); err == nil {
 			t.Errorf("Ask of %q was accepted", bad)
 		}
-		if stop, err := a.Receive(bad, func([]byte) {}); err == nil {
+		if stop, err := a.Receive(bad, func(snapline.Address, []byte) {}); err == nil {
 			stop()
 			t.Errorf("Receive at %q was accepted", bad)
 		}
-		if stop, err := a.Answer(bad, func(context.Context, []byte) []byte { return nil }); err == nil {
+		if stop, err := a.Answer(bad, func(context.Context, snapline.Address, []byte) []byte { return nil }); err == nil {
 			stop()
 			t.Errorf("Answer at %q was accepted", bad)
 		}

@@ -102,7 +102,7 @@ func runAgent(ctx context.Context, o agentOptions) error {
 	if err != nil {
 		return err
 	}
-	conn, err := nats.Dial(ctx, nats.DialOptions{URL: o.join, Name: "agent " + o.name, Log: log})
+	conn, err := nats.Dial(ctx, nats.DialOptions{URL: o.join, As: snapline.ToAgent(snapline.HostName(o.name)), Log: log})
 	if err != nil {
 		return err
 	}

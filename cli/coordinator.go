@@ -138,7 +138,7 @@ func absoluteLocation(at string) (string, error) {
 
 // controlPlane starts the embedded server, or dials the external one.
 func controlPlane(ctx context.Context, o coordinatorOptions, log *slog.Logger) (*nats.Conn, func(), error) {
-	dial := nats.DialOptions{URL: o.external, Name: "coordinator", Log: log}
+	dial := nats.DialOptions{URL: o.external, As: snapline.ToCoordinator, Log: log}
 	stop := func() {}
 	if o.external == "" {
 		server, err := nats.StartServer(nats.ServerOptions{Listen: o.listen, Dir: filepath.Join(o.data, "nats"), Log: log})

@@ -15,7 +15,7 @@ func BenchmarkRound(b *testing.B) {
 	server := start(b, b.TempDir())
 	coordinator := dial(b, nats.DialOptions{InProcess: server})
 	acks := make(chan struct{}, agents)
-	stop, err := coordinator.Receive(snapline.ToCoordinator, func([]byte) { acks <- struct{}{} })
+	stop, err := coordinator.Receive(snapline.ToCoordinator, func(snapline.Address, []byte) { acks <- struct{}{} })
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func BenchmarkRound(b *testing.B) {
 	for i := range agents {
 		to := snapline.ToAgent(snapline.HostName(fmt.Sprintf("h%d", i)))
 		agent := dial(b, nats.DialOptions{URL: server.URL()})
-		stop, err := agent.Receive(to, func(m []byte) { _ = agent.Send(b.Context(), snapline.ToCoordinator, m) })
+		stop, err := agent.Receive(to, func(_ snapline.Address, m []byte) { _ = agent.Send(b.Context(), snapline.ToCoordinator, m) })
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -16,7 +16,7 @@ var _ snapline.Bus = (*Conn)(nil)
 // Send implements snapline.Bus. It never waits for the network; without a
 // connection it fails with ErrDisconnected.
 func (c *Conn) Send(ctx context.Context, to snapline.Address, msg []byte) error {
-	subj, err := subject(msgPrefix, to)
+	subj, err := subject(msgPrefix, c.as, to)
 	if err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
@@ -33,14 +33,14 @@ func (c *Conn) Send(ctx context.Context, to snapline.Address, msg []byte) error 
 // in which they were sent. Neither handle nor what it calls may call stop: it
 // would wait for itself. Without a connection Receive succeeds, and takes
 // effect with the next one.
-func (c *Conn) Receive(at snapline.Address, handle func(msg []byte)) (func(), error) {
-	subj, err := subject(msgPrefix, at)
+func (c *Conn) Receive(at snapline.Address, handle func(from snapline.Address, msg []byte)) (func(), error) {
+	subj, err := subject(msgPrefix, anybody, at)
 	if err != nil {
 		return nil, fmt.Errorf("receive: %w", err)
 	}
 	var open onlyWhile
 	sub, err := c.nc.Subscribe(subj, func(m *natsio.Msg) {
-		open.do(func() { handle(m.Data) })
+		open.do(func() { handle(sender(m.Subject), m.Data) })
 	})
 	if err != nil {
 		return nil, fmt.Errorf("receive at %s: %w", at, err)
@@ -56,7 +56,7 @@ func (c *Conn) Receive(at snapline.Address, handle func(msg []byte)) (func(), er
 // one whose server does not answer, when ctx ends: give it a deadline. A lost
 // connection ends the waiting too.
 func (c *Conn) Ask(ctx context.Context, to snapline.Address, question []byte) ([]byte, error) {
-	subj, err := subject(askPrefix, to)
+	subj, err := subject(askPrefix, c.as, to)
 	if err != nil {
 		return nil, fmt.Errorf("ask: %w", err)
 	}
@@ -81,8 +81,8 @@ func (c *Conn) Ask(ctx context.Context, to snapline.Address, question []byte) ([
 // Answer implements snapline.Bus. The context that answer gets ends with stop
 // or Close; stop waits until every answer that is running has returned, so
 // answer must not call it.
-func (c *Conn) Answer(at snapline.Address, answer func(ctx context.Context, question []byte) []byte) (func(), error) {
-	subj, err := subject(askPrefix, at)
+func (c *Conn) Answer(at snapline.Address, answer func(ctx context.Context, from snapline.Address, question []byte) []byte) (func(), error) {
+	subj, err := subject(askPrefix, anybody, at)
 	if err != nil {
 		return nil, fmt.Errorf("answer: %w", err)
 	}
@@ -93,7 +93,7 @@ func (c *Conn) Answer(at snapline.Address, answer func(ctx context.Context, ques
 		open.do(func() {
 			running.Go(func() {
 				// A lost answer is the asker's to notice.
-				_ = m.Respond(answer(ctx, m.Data))
+				_ = m.Respond(answer(ctx, sender(m.Subject), m.Data))
 			})
 		})
 	})

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	natsio "github.com/nats-io/nats.go"
+
+	"github.com/snapline/snapline"
 )
 
 const (
@@ -32,8 +34,8 @@ type DialOptions struct {
 	URL string
 	// InProcess, when set, is reached without a socket; URL is not used.
 	InProcess *Server
-	// Name is shown by the server's tools: "agent h1".
-	Name string
+	// As is who speaks: a server with TLS holds the caller to it.
+	As snapline.Address
 	// Dial opens the TCP connection; nil means package net's way. It is also
 	// called from other goroutines, for as long as the Conn lives.
 	Dial func(network, address string) (net.Conn, error)
@@ -49,6 +51,7 @@ type DialOptions struct {
 // use from several goroutines.
 type Conn struct {
 	nc     *natsio.Conn
+	as     string          // who speaks, in subjects
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	closed chan struct{}
@@ -66,7 +69,10 @@ func Dial(ctx context.Context, o DialOptions) (*Conn, error) {
 	if o.InProcess == nil && o.URL == "" {
 		return nil, errors.New("connect to message bus: no address given")
 	}
-	c := &Conn{closed: make(chan struct{})}
+	if err := checkDotted("address", string(o.As)); err != nil {
+		return nil, fmt.Errorf("connect to message bus: who speaks: %w", err)
+	}
+	c := &Conn{as: speaker(o.As), closed: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.link.renew()
 	nc, err := natsio.Connect(o.URL, c.options(o)...)
@@ -80,7 +86,8 @@ func Dial(ctx context.Context, o DialOptions) (*Conn, error) {
 
 func (c *Conn) options(o DialOptions) []natsio.Option {
 	opts := []natsio.Option{
-		natsio.Name(o.Name),
+		natsio.Name(string(o.As)), // for the server's tools
+		natsio.CustomInboxPrefix(inboxPrefix + c.as),
 		natsio.Timeout(dialTimeout),
 		natsio.RetryOnFailedConnect(true),
 		natsio.MaxReconnects(-1),

@@ -3,8 +3,8 @@
 // JetStream in the coordinator, and implements snapline.Bus and snapline.Store
 // as a client of it, or of a NATS cluster that is there already.
 //
-// Messages travel on subject snapline.msg.ADDRESS, questions on
-// snapline.ask.ADDRESS, by core NATS: at most once, never stored, in order
+// Messages travel on subject snapline.msg.FROM.TO, questions on
+// snapline.ask.FROM.TO, by core NATS: at most once, never stored, in order
 // between one sender and one receiver. What must survive is in the Store, a
 // JetStream key-value bucket.
 //

@@ -102,7 +102,7 @@ func writeForEver(dir string) {
 	ctx := context.Background()
 	server, err := nats.StartServer(nats.ServerOptions{Dir: dir})
 	check(err)
-	c, err := nats.Dial(ctx, nats.DialOptions{InProcess: server})
+	c, err := nats.Dial(ctx, nats.DialOptions{InProcess: server, As: "coordinator"})
 	check(err)
 	s, err := nats.OpenStore(ctx, c, nats.StoreOptions{Bucket: "snapline"})
 	check(err)

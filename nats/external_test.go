@@ -37,7 +37,7 @@ func foreign(t *testing.T, opts *server.Options) *server.Server {
 func TestExternalServer(t *testing.T) {
 	s := foreign(t, &server.Options{JetStream: true, StoreDir: t.TempDir()})
 	bustest.TestBus(t, func(t *testing.T) (a, b snapline.Bus) {
-		return dial(t, nats.DialOptions{URL: s.Addr().String()}), dial(t, nats.DialOptions{URL: s.ClientURL()})
+		return dial(t, nats.DialOptions{URL: s.Addr().String(), As: snapline.ToCoordinator}), dial(t, nats.DialOptions{URL: s.ClientURL()})
 	})
 	bustest.TestStore(t, freshBuckets(s.ClientURL(), 0))
 	readsFromLeader(t, s.ClientURL())

@@ -52,6 +52,12 @@ func dial(t testing.TB, o nats.DialOptions) *nats.Conn {
 
 func dialOnly(t testing.TB, o nats.DialOptions) *nats.Conn {
 	t.Helper()
+	if o.As == "" {
+		o.As = "agent.h1"
+		if o.InProcess != nil {
+			o.As = snapline.ToCoordinator
+		}
+	}
 	c, err := nats.Dial(within(t), o)
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +96,7 @@ func next[T any](t testing.TB, c <-chan T) T {
 func TestBusByTCP(t *testing.T) {
 	server := start(t, t.TempDir())
 	bustest.TestBus(t, func(t *testing.T) (a, b snapline.Bus) {
-		return dial(t, nats.DialOptions{URL: server.URL(), Name: "a"}), dial(t, nats.DialOptions{URL: server.URL(), Name: "b"})
+		return dial(t, nats.DialOptions{URL: server.URL(), As: snapline.ToCoordinator}), dial(t, nats.DialOptions{URL: server.URL()})
 	})
 }
 

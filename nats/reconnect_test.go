@@ -32,7 +32,7 @@ func TestReconnect(t *testing.T) {
 		t.Fatal("the first state is not connected")
 	}
 	got := make(chan string, 8)
-	stop, err := agent.Receive("agent.h1", func(m []byte) { got <- string(m) })
+	stop, err := agent.Receive("agent.h1", func(_ snapline.Address, m []byte) { got <- string(m) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestReconnect(t *testing.T) {
 		server = startAt(t, addr, dir)
 		coordinator := dial(t, nats.DialOptions{InProcess: server})
 		heard := make(chan string, 8)
-		stopHearing, err := coordinator.Receive("coordinator", func(m []byte) { heard <- string(m) })
+		stopHearing, err := coordinator.Receive("coordinator", func(_ snapline.Address, m []byte) { heard <- string(m) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func TestAskEndsWithConnection(t *testing.T) {
 	server := start(t, t.TempDir())
 	a, b := dial(t, nats.DialOptions{URL: server.URL()}), dial(t, nats.DialOptions{URL: server.URL()})
 	entered := make(chan struct{}, 1)
-	stop, err := b.Answer("agent.h1", func(ctx context.Context, _ []byte) []byte {
+	stop, err := b.Answer("agent.h1", func(ctx context.Context, _ snapline.Address, _ []byte) []byte {
 		entered <- struct{}{}
 		<-ctx.Done()
 		return nil
@@ -126,7 +126,7 @@ func TestAgentBeforeCoordinator(t *testing.T) {
 		t.Errorf("Send = %v, want ErrDisconnected", err)
 	}
 	got := make(chan string, 8)
-	stop, err := agent.Receive("agent.h1", func(m []byte) { got <- string(m) })
+	stop, err := agent.Receive("agent.h1", func(_ snapline.Address, m []byte) { got <- string(m) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestAgentBeforeCoordinator(t *testing.T) {
 	server := startAt(t, addr, dir)
 	coordinator := dial(t, nats.DialOptions{InProcess: server})
 	heard := make(chan string, 8)
-	stopHearing, err := coordinator.Receive("coordinator", func(m []byte) { heard <- string(m) })
+	stopHearing, err := coordinator.Receive("coordinator", func(_ snapline.Address, m []byte) { heard <- string(m) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestCloseSendsFirst(t *testing.T) {
 	a, b := dial(t, nats.DialOptions{URL: server.URL()}), dial(t, nats.DialOptions{URL: server.URL()})
 	const n = 200
 	got := make(chan struct{}, n)
-	stop, err := b.Receive("agent.h1", func([]byte) { got <- struct{}{} })
+	stop, err := b.Receive("agent.h1", func(snapline.Address, []byte) { got <- struct{}{} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func TestTooLargeMessage(t *testing.T) {
 
 func TestDialBadOptions(t *testing.T) {
 	for _, url := range []string{"", "nats://127.0.0.1:port", "nats://[::1"} {
-		c, err := nats.Dial(t.Context(), nats.DialOptions{URL: url})
+		c, err := nats.Dial(t.Context(), nats.DialOptions{URL: url, As: "agent.h1"})
 		if err == nil {
 			c.Close()
 			t.Errorf("Dial(%q) succeeded", url)

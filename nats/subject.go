@@ -7,18 +7,35 @@ import (
 	"github.com/snapline/snapline"
 )
 
+// A subject is KIND.FROM.TO. Who speaks comes first and is one token, so that a
+// server's permissions can hold everybody to it: "snapline.msg.agent_h1.coordinator".
 const (
-	msgPrefix = "snapline.msg."
-	askPrefix = "snapline.ask."
+	msgPrefix   = "snapline.msg."
+	askPrefix   = "snapline.ask."
+	inboxPrefix = "_INBOX."
+	anybody     = "*"
 )
 
-// subject returns the NATS subject of an address. Only CheckName parts get
-// through: NATS gives '*', '>' and blanks a meaning of their own.
-func subject(prefix string, a snapline.Address) (string, error) {
-	if err := checkDotted("address", string(a)); err != nil {
+// speaker is an address as one token. Names have no '_'.
+func speaker(a snapline.Address) string { return strings.ReplaceAll(string(a), ".", "_") }
+
+// subject returns the NATS subject of messages from a speaker to an address.
+// Only CheckName parts get through: NATS gives '*', '>' and blanks a meaning of
+// their own.
+func subject(prefix, from string, to snapline.Address) (string, error) {
+	if err := checkDotted("address", string(to)); err != nil {
 		return "", err
 	}
-	return prefix + string(a), nil
+	return prefix + from + "." + string(to), nil
+}
+
+// sender is the address that speaks in a subject.
+func sender(subject string) snapline.Address {
+	parts := strings.SplitN(subject, ".", 4)
+	if len(parts) < 4 {
+		return ""
+	}
+	return snapline.Address(strings.ReplaceAll(parts[2], "_", "."))
 }
 
 // checkDotted reports whether s is made of CheckName parts joined by dots.

@@ -209,7 +209,11 @@ func (a *Agent) repository() (snapline.Repository, error) {
 }
 
 // receive hands a message to the runner that it is for.
-func (a *Agent) receive(b []byte) {
+func (a *Agent) receive(from snapline.Address, b []byte) {
+	if from != snapline.ToCoordinator {
+		a.Log.Warn("message ignored: it does not come from the coordinator", "from", from)
+		return
+	}
 	msg, err := protocol.Decode(b)
 	if err != nil {
 		a.Log.Warn("message ignored", "error", err)

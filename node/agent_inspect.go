@@ -8,10 +8,12 @@ import (
 )
 
 // answer tells the coordinator how members on this host are.
-func (a *Agent) answer(ctx context.Context, question []byte) []byte {
+func (a *Agent) answer(ctx context.Context, from snapline.Address, question []byte) []byte {
 	var q inspection
 	var f findings
-	if err := json.Unmarshal(question, &q); err == nil {
+	if from != snapline.ToCoordinator {
+		a.Log.Warn("question ignored: it does not come from the coordinator", "from", from)
+	} else if err := json.Unmarshal(question, &q); err == nil {
 		for _, m := range q.Members {
 			f.Members = append(f.Members, a.inspect(ctx, q.Group, m))
 		}

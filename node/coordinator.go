@@ -84,7 +84,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	if err := c.discardUnfinished(ctx); err != nil {
 		return err
 	}
-	for at, handle := range map[snapline.Address]func([]byte){
+	for at, handle := range map[snapline.Address]func(snapline.Address, []byte){
 		snapline.ToCoordinator: c.receive, toProgress: c.progressed,
 	} {
 		stop, err := c.Bus.Receive(at, handle)
@@ -144,13 +144,15 @@ func (c *Coordinator) discard(ctx context.Context, id snapline.SnapshotID) error
 }
 
 // welcome answers an agent's hello.
-func (c *Coordinator) welcome(_ context.Context, question []byte) []byte {
+func (c *Coordinator) welcome(_ context.Context, from snapline.Address, question []byte) []byte {
 	var h hello
 	w := welcome{Repository: c.Location, RepositoryID: c.Repository.ID()}
 	if err := json.Unmarshal(question, &h); err != nil {
 		w.Refused = "hello that makes no sense: are agent and coordinator of one version?"
 	} else if err := snapline.CheckName("host", string(h.Host)); err != nil {
 		w.Refused = err.Error()
+	} else if from != snapline.ToAgent(h.Host) {
+		w.Refused = fmt.Sprintf("this is host %s, and its agent has signed in as %q: start it with the --name that it was enrolled with", h.Host, from)
 	} else if !c.roster.seen(h) {
 		w.Refused = fmt.Sprintf("another agent has taken over the name %s: give each host a name of its own", h.Host)
 	}
@@ -161,31 +163,47 @@ func (c *Coordinator) welcome(_ context.Context, question []byte) []byte {
 	return b
 }
 
-// receive hands an agent's message to the operation that it is about.
-func (c *Coordinator) receive(b []byte) {
+// receive hands an agent's message to the operation that it is about. An agent
+// speaks for its own host and the members there, and for nobody else.
+func (c *Coordinator) receive(from snapline.Address, b []byte) {
+	host, ok := from.Host()
+	if !ok {
+		c.Log.Warn("message ignored: its sender is no agent", "from", from)
+		return
+	}
 	msg, err := protocol.Decode(b)
 	if err != nil {
-		c.Log.Warn("message ignored", "error", err)
+		c.Log.Warn("message ignored", "from", from, "error", err)
 		return
 	}
 	switch m := msg.(type) {
 	case protocol.Message:
 		ref := m.About()
-		if op := c.runningRound(ref.Group, ref.Round); op != nil {
-			op.loop.post(protocol.Received{Msg: m})
+		op := c.runningRound(ref.Group, ref.Round)
+		if op == nil {
+			c.running.Go(func() { c.settle(host, m) })
 			return
 		}
-		c.running.Go(func() { c.settle(m) })
+		if op.hosts[ref.Member] != host {
+			c.Log.Warn("message ignored: the member is on another host", "from", from, "member", ref.Member, "round", ref.Round)
+			return
+		}
+		op.loop.post(protocol.Received{Msg: m})
 	case protocol.RestoreMessage:
-		if op := c.find(m.AboutRestore().Op); op != nil && op.loop != nil {
+		ref := m.AboutRestore()
+		if ref.Host != host {
+			c.Log.Warn("message ignored: it claims to be of another host", "from", from, "host", ref.Host)
+			return
+		}
+		if op := c.find(ref.Op); op != nil && op.loop != nil {
 			op.loop.post(protocol.RestoreReceived{Msg: m})
 		}
 	}
 }
 
-// settle tells an agent how a round ended that nobody drives any more: the
-// repository knows.
-func (c *Coordinator) settle(m protocol.Message) {
+// settle tells the agent that speaks how a round ended that nobody drives any
+// more: the repository knows.
+func (c *Coordinator) settle(host snapline.HostName, m protocol.Message) {
 	ref := m.About()
 	id := snapline.NewSnapshotID(ref.Group, ref.Round)
 	switch m.(type) {
@@ -200,9 +218,9 @@ func (c *Coordinator) settle(m protocol.Message) {
 	_, err := c.Repository.Snapshot(c.ctx, id)
 	switch {
 	case err == nil:
-		c.send(protocol.Commit{Ref: ref}, "")
+		c.send(protocol.Commit{Ref: ref}, host)
 	case errors.Is(err, snapline.ErrNotFound):
-		c.send(protocol.Abort{Ref: ref, Why: "the coordinator has given this round up"}, "")
+		c.send(protocol.Abort{Ref: ref, Why: "the coordinator has given this round up"}, host)
 		if err := c.discard(c.ctx, id); err != nil {
 			c.Log.Warn("discard", "snapshot", id, "error", err)
 		}
@@ -211,16 +229,9 @@ func (c *Coordinator) settle(m protocol.Message) {
 	}
 }
 
-// send hands a message to the agent that runs the member (or to the given
-// host). What is lost is repeated by the machines.
+// send hands a message to a host's agent. What is lost is repeated by the
+// machines.
 func (c *Coordinator) send(msg any, host snapline.HostName) {
-	if m, ok := msg.(protocol.Message); ok && host == "" {
-		rec, _, err := c.group(c.ctx, m.About().Group)
-		if err != nil {
-			return
-		}
-		host = rec.Placement[m.About().Member]
-	}
 	b, err := protocol.Encode(msg)
 	if err != nil {
 		c.Log.Error("encode", "error", err)
@@ -232,16 +243,20 @@ func (c *Coordinator) send(msg any, host snapline.HostName) {
 }
 
 // progressed passes an agent's telemetry on to those who follow the operation.
-func (c *Coordinator) progressed(b []byte) {
+func (c *Coordinator) progressed(from snapline.Address, b []byte) {
 	var t telemetry
-	if json.Unmarshal(b, &t) != nil {
+	host, ok := from.Host()
+	if !ok || json.Unmarshal(b, &t) != nil {
 		return
 	}
 	op := c.runningRound(t.Group, t.Round)
 	if t.Op != "" {
 		op = c.find(t.Op)
 	}
-	if op != nil {
+	if op == nil {
+		return
+	}
+	if at, known := op.hosts[t.Member]; !known || at == host {
 		op.say(snapline.Progress{Member: t.Member, Step: t.Step, Bytes: t.Bytes, Total: t.Total})
 	}
 }

@@ -73,7 +73,7 @@ func (s *site) group() snapline.Group {
 }
 
 func (s *site) startCoordinator() {
-	c, err := node.NewCoordinator(node.CoordinatorConfig{Bus: s.bus, Store: s.store, Repository: s.repo, Location: "memory"})
+	c, err := node.NewCoordinator(node.CoordinatorConfig{Bus: s.bus.As(snapline.ToCoordinator), Store: s.store, Repository: s.repo, Location: "memory"})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func (s *site) startAgent(h snapline.HostName) {
 	if s.gates[h] == nil {
 		s.gates[h] = &fakeGates{open: map[*fakeGate]bool{}, air: s.air}
 	}
-	a, err := node.NewAgent(node.AgentConfig{Host: h, Dir: s.t.TempDir(), Bus: s.bus, Hypervisor: &fakeHypervisor{s.cloud, h}, Gates: s.gates[h],
+	a, err := node.NewAgent(node.AgentConfig{Host: h, Dir: s.t.TempDir(), Bus: s.bus.As(snapline.ToAgent(h)), Hypervisor: &fakeHypervisor{s.cloud, h}, Gates: s.gates[h],
 		OpenRepository: func(context.Context, string) (snapline.Repository, error) { return s.repo, nil }})
 	if err != nil {
 		s.t.Fatal(err)
