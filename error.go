@@ -10,6 +10,7 @@ const (
 	CodeFailed      Code = "failed"      // it was tried and did not work
 	CodeInvalid     Code = "invalid"     // what was asked makes no sense
 	CodeRefused     Code = "refused"     // checked before the start; nothing was touched
+	CodeDenied      Code = "denied"      // who asks may not, or did not say who they are
 	CodeNotFound    Code = "not_found"   // no such group, snapshot, operation
 	CodeBusy        Code = "busy"        // another operation on this group is running
 	CodeUnavailable Code = "unavailable" // coordinator or agent cannot be reached

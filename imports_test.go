@@ -26,6 +26,7 @@ var rules = []struct {
 	{"bpf", []string{""}, nil, "adapters know the vocabulary only, never each other"},
 	{"qemu", []string{""}, nil, "adapters know the vocabulary only, never each other"},
 	{"nats", []string{""}, nil, "adapters know the vocabulary only, never each other"},
+	{"trust", []string{""}, nil, "who is who is decided without knowing what carries their messages; cli joins the two"},
 	{"evidence", []string{""}, nil, "the proof knows the vocabulary only, and nothing of the protocol that it judges"},
 	{"bustest", []string{""}, nil, "conformance suites know the vocabulary only"},
 	{"repotest", []string{""}, nil, "conformance suites know the vocabulary only"},

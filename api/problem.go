@@ -29,6 +29,7 @@ var codes = [...]struct {
 	status int
 }{
 	{snapline.CodeInvalid, http.StatusUnprocessableEntity},
+	{snapline.CodeDenied, http.StatusForbidden},
 	{snapline.CodeNotFound, http.StatusNotFound},
 	{snapline.CodeBusy, http.StatusConflict},
 	{snapline.CodeRefused, http.StatusPreconditionFailed},

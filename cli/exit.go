@@ -25,6 +25,7 @@ var exits = [...]struct {
 	{snapline.CodeBusy, 5, "another operation on the group or repository is running"},
 	{snapline.CodeUnavailable, 6, "the coordinator or an agent cannot be reached"},
 	{snapline.CodeDamaged, 7, "stored data is not what was written"},
+	{snapline.CodeDenied, 8, "this user may not do it, or has not said who they are"},
 	{snapline.CodeCancelled, 130, "stopped on request (Ctrl-C)"},
 }
 
