@@ -2,11 +2,13 @@ package nats
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"time"
 
 	natsio "github.com/nats-io/nats.go"
@@ -27,6 +29,9 @@ const (
 // back by itself.
 var ErrDisconnected = errors.New("not connected to the message bus")
 
+// ErrRefused says that the server does not want this client.
+var ErrRefused = errors.New("the message bus refuses this client")
+
 // DialOptions say where the server is and who is calling.
 type DialOptions struct {
 	// URL is nats://host:port, tls://…, host:port, or several of them with commas
@@ -36,6 +41,14 @@ type DialOptions struct {
 	InProcess *Server
 	// As is who speaks: a server with TLS holds the caller to it.
 	As snapline.Address
+	// TLS is how to speak to the server; nil means in clear. It is spoken from the
+	// first byte on, as embedded servers want it, but to a URL that begins with
+	// tls:// as other NATS servers do.
+	TLS *tls.Config
+	// Token is shown to the server by a client without a certificate. With it Dial
+	// makes one attempt and returns its error; ErrRefused when the server does not
+	// want the token.
+	Token string
 	// Dial opens the TCP connection; nil means package net's way. It is also
 	// called from other goroutines, for as long as the Conn lives.
 	Dial func(network, address string) (net.Conn, error)
@@ -78,6 +91,9 @@ func Dial(ctx context.Context, o DialOptions) (*Conn, error) {
 	nc, err := natsio.Connect(o.URL, c.options(o)...)
 	if err != nil {
 		c.cancel()
+		if errors.Is(err, natsio.ErrAuthorization) {
+			err = ErrRefused
+		}
 		return nil, fmt.Errorf("connect to message bus at %s: %w", o.URL, err)
 	}
 	c.nc = nc
@@ -101,6 +117,17 @@ func (c *Conn) options(o DialOptions) []natsio.Option {
 	}
 	if o.InProcess != nil {
 		opts = append(opts, natsio.InProcessServer(o.InProcess.ns))
+		if d := o.InProcess.door; d != nil {
+			opts = append(opts, natsio.Token(d.secret))
+		}
+	} else if o.TLS != nil {
+		opts = append(opts, natsio.Secure(o.TLS))
+		if !strings.Contains(o.URL, "tls://") {
+			opts = append(opts, natsio.TLSHandshakeFirst())
+		}
+	}
+	if o.Token != "" {
+		opts = append(opts, natsio.Token(o.Token), natsio.RetryOnFailedConnect(false), natsio.NoReconnect())
 	}
 	if o.Dial != nil {
 		opts = append(opts, natsio.SetCustomDialer(dialer(o.Dial)))

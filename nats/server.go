@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"golang.org/x/sys/unix"
+
+	"github.com/snapline/snapline"
 )
 
 // MaxMessage is the largest message, question, answer or stored value that an
@@ -26,6 +29,14 @@ const (
 	maxMemory = 16 << 20
 	// maxPending is what may wait for one slow client before it is cut off.
 	maxPending = 8 << 20
+	// maxClients and maxSubs bound what strangers and agents can make the server
+	// hold: an agent has one connection and a handful of subscriptions.
+	maxClients = 20_000
+	maxSubs    = 10_000
+	// loginTimeout is how long a client may take to say who it is.
+	loginTimeout = 10 * time.Second
+	// scheme marks the URL of an embedded server.
+	scheme = "nats://"
 	// writeTimeout cuts a client off that does not read.
 	writeTimeout = 2 * time.Second
 	pingInterval = 3 * time.Second
@@ -41,6 +52,14 @@ type ServerOptions struct {
 	Dir string
 	// MaxStore bounds what is kept in Dir, in bytes; 0 means 256 MiB.
 	MaxStore int64
+	// TLS is how to speak to clients; nil means in clear. It is spoken from the
+	// first byte on.
+	TLS *tls.Config
+	// Authenticate says as whom a client may speak, or why it is refused. It is
+	// called by several goroutines, one after the other, and must not take long:
+	// others wait. Needed with TLS; without TLS it is not asked, and everybody may
+	// do everything.
+	Authenticate func(Login) (snapline.Address, error)
 	// Log gets the server's warnings and errors; nil drops them.
 	Log *slog.Logger
 }
@@ -50,6 +69,7 @@ type ServerOptions struct {
 type Server struct {
 	ns   *server.Server
 	url  string
+	door *door // nil without TLS
 	lock *os.File
 	stop func()
 }
@@ -62,6 +82,12 @@ func StartServer(o ServerOptions) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	log := &serverLog{to: logger(o.Log)}
+	var d *door
+	if o.TLS != nil {
+		d = newDoor(o.Authenticate, log)
+		opts.CustomClientAuthentication = d
+	}
 	lock, err := lockDir(o.Dir)
 	if err != nil {
 		return nil, err
@@ -71,18 +97,20 @@ func StartServer(o ServerOptions) (*Server, error) {
 		lock.Close()
 		return nil, fmt.Errorf("start message bus: %w", err)
 	}
-	log := &serverLog{to: logger(o.Log)}
 	ns.SetLoggerV2(log, false, false, false)
+	if d != nil {
+		d.ns = ns
+	}
 	ns.Start()
 
-	s := &Server{ns: ns, lock: lock}
+	s := &Server{ns: ns, door: d, lock: lock}
 	s.stop = sync.OnceFunc(s.shutdown)
 	if err := log.failure(); err != nil {
 		s.stop()
 		return nil, startError(o, err)
 	}
 	if o.Listen != "" {
-		s.url = "nats://" + ns.Addr().String()
+		s.url = scheme + ns.Addr().String()
 	}
 	return s, nil
 }
@@ -105,6 +133,9 @@ func (o ServerOptions) native() (*server.Options, error) {
 	if o.Dir == "" {
 		return nil, errors.New("start message bus: no directory given")
 	}
+	if o.TLS != nil && o.Authenticate == nil {
+		return nil, errors.New("start message bus: TLS needs somebody who says who is who")
+	}
 	opts := &server.Options{
 		ServerName:             "snapline",
 		DontListen:             o.Listen == "",
@@ -113,6 +144,12 @@ func (o ServerOptions) native() (*server.Options, error) {
 		DisableJetStreamBanner: true,
 		MaxPayload:             MaxMessage,
 		MaxPending:             maxPending,
+		MaxConn:                maxClients,
+		MaxSubs:                maxSubs,
+		AuthTimeout:            loginTimeout.Seconds(),
+		TLSConfig:              o.TLS,
+		TLSTimeout:             loginTimeout.Seconds(),
+		TLSHandshakeFirst:      o.TLS != nil,
 		WriteDeadline:          writeTimeout,
 		PingInterval:           pingInterval,
 		MaxPingsOut:            maxPingsOut,
@@ -148,6 +185,15 @@ func (o ServerOptions) native() (*server.Options, error) {
 
 // URL is where clients connect, nats://host:port; empty without Listen.
 func (s *Server) URL() string { return s.url }
+
+// Disconnect closes every connection of those whom keep does not want, except
+// those of this process. With a refusal by Authenticate before it, nobody is
+// missed. It does nothing without TLS.
+func (s *Server) Disconnect(keep func(snapline.Address) bool) {
+	if s.door != nil {
+		s.door.putOut(keep)
+	}
+}
 
 // Shutdown disconnects the clients, closes the store and unlocks the directory;
 // when it returns another server may use it. Calling it twice is fine.

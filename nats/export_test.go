@@ -1,0 +1,4 @@
+package nats
+
+// Permissions is for tests.
+var Permissions = permissions
