@@ -31,7 +31,7 @@ func parseAddress(s string) (address, error) {
 	if strings.Contains(s, "://") {
 		u, err := url.Parse(s)
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-			return address{}, fmt.Errorf("address %q: use http://HOST:PORT or unix:///PATH", s)
+			return address{}, fmt.Errorf("address %q: use http://HOST:PORT, https://HOST:PORT or unix:///PATH", s)
 		}
 		host, tls = u.Host, u.Scheme == "https"
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/snapline/snapline"
@@ -25,9 +27,16 @@ type Client struct {
 
 var _ Service = (*Client)(nil)
 
-// NewClient returns a client of the server at http://host:port or
-// unix:///path. It connects when it is first used.
-func NewClient(server string) (*Client, error) {
+// NewClient returns a client of the server at http://host:port, https://host:port
+// or unix:///path. It connects when it is first used.
+func NewClient(server string) (*Client, error) { return NewTLSClient(server, nil) }
+
+// NewTLSClient is NewClient with what is needed to speak to https://host:port,
+// which host:port then means, too: the caller's certificate, and whom to trust.
+func NewTLSClient(server string, config *tls.Config) (*Client, error) {
+	if config != nil && !strings.Contains(server, "://") {
+		server = "https://" + server
+	}
 	a, err := parseAddress(server)
 	if err != nil {
 		return nil, &snapline.Error{Code: snapline.CodeInvalid, Message: err.Error(), Err: err}
@@ -48,6 +57,8 @@ func NewClient(server string) (*Client, error) {
 			}
 			return dial.DialContext(ctx, network, addr)
 		},
+		TLSClientConfig:       config,
+		TLSHandshakeTimeout:   10 * time.Second,
 		MaxIdleConnsPerHost:   2,
 		IdleConnTimeout:       30 * time.Second,
 		ResponseHeaderTimeout: replyTimeout,
@@ -201,6 +212,10 @@ func (c *Client) problem(resp *http.Response) error {
 	var p Problem
 	if err == nil && json.Unmarshal(b, &p) == nil && p.Code != "" {
 		return p.Err()
+	}
+	if resp.StatusCode == http.StatusBadRequest && bytes.Contains(b, []byte("HTTP request to an HTTPS server")) {
+		return &snapline.Error{Code: snapline.CodeDenied, Message: c.server + " is a coordinator that wants to know who asks",
+			Hint: "name your credential with --credential FILE or SNAPLINE_CREDENTIAL, and the server as https://HOST:PORT"}
 	}
 	return &snapline.Error{Code: codeOf(resp.StatusCode),
 		Message: fmt.Sprintf("%s answered %s, not as a Snapline coordinator does", c.server, resp.Status),

@@ -29,7 +29,8 @@ var enums = [...]struct {
 
 // requests are the schemas of what clients send: only in these is a field that
 // nobody knows a mistake. In an answer it is a later version's.
-var requests = [...]string{"Group", "Member", "QEMU", "TakeRequest", "Placement", "PruneRequest", "KeepPolicy"}
+var requests = [...]string{"Group", "Member", "QEMU", "TakeRequest", "Placement", "PruneRequest", "KeepPolicy",
+	"TokenRequest", "CertificateRequest", "RenewRequest"}
 
 // describe completes the OpenAPI document with what the vocabulary's types
 // cannot say about themselves: the values of enumerations and the errors.

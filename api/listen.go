@@ -20,7 +20,7 @@ func Listen(addr string) (net.Listener, error) {
 		return nil, err
 	}
 	if a.tls {
-		return nil, fmt.Errorf("listen at %s: TLS is not served; put a proxy in front", addr)
+		return nil, fmt.Errorf("listen at %s: write HOST:PORT; TLS is spoken there when the coordinator has an authority (snapline init)", addr)
 	}
 	lc := net.ListenConfig{}
 	if a.network == "unix" {

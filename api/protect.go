@@ -41,10 +41,15 @@ func protect(next http.Handler) http.Handler {
 			writeProblem(w, bodyStatus(err), &snapline.Error{Code: snapline.CodeInvalid, Message: fmt.Sprintf("read the request's body: %v", err)})
 			return
 		}
-		r.Body = io.NopCloser(bytes.NewReader(b))
+		r.Body = wholeBody{bytes.NewReader(b)}
 		next.ServeHTTP(w, r)
 	}))
 }
+
+// wholeBody is a body that has been read, and can be read again.
+type wholeBody struct{ *bytes.Reader }
+
+func (wholeBody) Close() error { return nil }
 
 func bodyStatus(err error) int {
 	if tooBig := (*http.MaxBytesError)(nil); errors.As(err, &tooBig) {

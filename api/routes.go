@@ -13,6 +13,7 @@ import (
 type routes struct {
 	svc     Service
 	version Version
+	trust   Trust
 }
 
 type groupPath struct {
@@ -62,6 +63,7 @@ func (r routes) register(api huma.API) {
 	r.registerSnapshots(api, get)
 	r.registerOperations(api, get)
 	r.registerRepository(api, get)
+	r.registerTrust(api, get)
 }
 
 func (r routes) registerGroups(api huma.API, get func(id, path, summary string) huma.Operation) {
@@ -97,7 +99,8 @@ func (r routes) registerSnapshots(api huma.API, get func(id, path, summary strin
 		})
 	huma.Register(api, op("take", http.MethodPost, "/v1/snapshots", "Start to take a snapshot", http.StatusAccepted),
 		func(ctx context.Context, in *takeInput) (*body[snapline.Operation], error) {
-			return out(r.svc.Take(ctx, in.Body))
+			o, err := r.svc.Take(ctx, in.Body)
+			return began(ctx, o, err)
 		})
 	huma.Register(api, op("restore", http.MethodPost, "/v1/snapshots/{snapshot}/restore", "Start to restore a snapshot", http.StatusAccepted),
 		func(ctx context.Context, in *restoreInput) (*body[snapline.Operation], error) {
@@ -105,7 +108,8 @@ func (r routes) registerSnapshots(api huma.API, get func(id, path, summary strin
 			if in.Body != nil {
 				req.Place = in.Body.Place
 			}
-			return out(r.svc.Restore(ctx, req))
+			o, err := r.svc.Restore(ctx, req)
+			return began(ctx, o, err)
 		})
 }
 
@@ -128,11 +132,13 @@ func (r routes) registerRepository(api huma.API, get func(id, path, summary stri
 		})
 	huma.Register(api, op("prune", http.MethodPost, "/v1/repository/prune", "Start to delete old snapshots and to free space", http.StatusAccepted),
 		func(ctx context.Context, in *pruneInput) (*body[snapline.Operation], error) {
-			return out(r.svc.Prune(ctx, in.Body))
+			o, err := r.svc.Prune(ctx, in.Body)
+			return began(ctx, o, err)
 		})
 	huma.Register(api, op("repair", http.MethodPost, "/v1/repository/repair", "Start to make the repository's indexes anew", http.StatusAccepted),
 		func(ctx context.Context, _ *struct{}) (*body[snapline.Operation], error) {
-			return out(r.svc.Repair(ctx))
+			o, err := r.svc.Repair(ctx)
+			return began(ctx, o, err)
 		})
 }
 

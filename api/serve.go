@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,6 +22,9 @@ func Serve(ctx context.Context, l net.Listener, svc Service) error {
 // Serve answers requests on l until ctx ends, and closes l. Event streams end
 // with ctx, other requests get a few seconds. It returns nil when ctx ended it.
 func (s Server) Serve(ctx context.Context, l net.Listener) error {
+	if _, local := l.(*net.UnixListener); s.TLS != nil && !local {
+		l = tls.NewListener(l, s.TLS)
+	}
 	return serve(ctx, l, s.Handler(), s.Log)
 }
 
@@ -33,6 +37,7 @@ func serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 	srv := &http.Server{
 		Handler:           h,
 		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnContext:       withPeer,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,

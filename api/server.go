@@ -1,6 +1,8 @@
 package api
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -19,6 +21,17 @@ type Server struct {
 	// Log gets what net/http has to say of broken connections and panics in
 	// handlers; nil drops it.
 	Log *slog.Logger
+	// TLS is how to serve what is no unix socket; nil means in clear, which is for
+	// loopback only.
+	TLS *tls.Config
+	// Identify says who has a certificate that TLS has verified; CodeDenied when
+	// they may not come in.
+	Identify func(*x509.Certificate) (Caller, error)
+	// Trust admits others; nil refuses to.
+	Trust Trust
+	// Audit notes what somebody wants changed; with an error it is not done. nil
+	// notes nothing.
+	Audit func(snapline.AuditEntry) error
 }
 
 // Handler serves the Service under /v1, and its description under
@@ -27,9 +40,14 @@ type Server struct {
 func (s Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	api := humago.New(mux, config())
-	routes{svc: s.Service, version: s.Version}.register(api)
+	api.UseMiddleware(s.guard)
+	trust := s.Trust
+	if trust == nil {
+		trust = noTrust{}
+	}
+	routes{svc: s.Service, version: s.Version, trust: trust}.register(api)
 	describe(api.OpenAPI())
-	return protect(problemsFor(mux))
+	return s.identify(protect(problemsFor(mux)))
 }
 
 // config leaves out what huma's defaults add: the documentation page, whose
