@@ -43,7 +43,7 @@ func (s Server) Handler() http.Handler {
 	api.UseMiddleware(s.guard)
 	trust := s.Trust
 	if trust == nil {
-		trust = noTrust{}
+		trust = NoTrust{}
 	}
 	routes{svc: s.Service, version: s.Version, trust: trust}.register(api)
 	describe(api.OpenAPI())

@@ -35,28 +35,28 @@ type Trust interface {
 	AuditLog(ctx context.Context, last int) ([]snapline.AuditEntry, error)
 }
 
-// noTrust is the Trust of a coordinator without an authority.
-type noTrust struct{}
+// NoTrust is the Trust of a coordinator without an authority.
+type NoTrust struct{}
 
 var errNoTrust = &snapline.Error{Code: snapline.CodeRefused, Message: "this coordinator has no authority: it serves this machine only, without certificates",
 	Hint: "stop it, run `snapline init --data DIR` with its --data, and start it again"}
 
-func (noTrust) CreateToken(context.Context, snapline.TokenRequest) (t snapline.JoinToken, _ error) {
+func (NoTrust) CreateToken(context.Context, snapline.TokenRequest) (t snapline.JoinToken, _ error) {
 	return t, errNoTrust
 }
-func (noTrust) Tokens(context.Context) ([]snapline.JoinToken, error) { return nil, errNoTrust }
-func (noTrust) RevokeToken(context.Context, string) error            { return errNoTrust }
-func (noTrust) Issue(context.Context, snapline.CertificateRequest) (c snapline.IssuedCertificate, _ error) {
+func (NoTrust) Tokens(context.Context) ([]snapline.JoinToken, error) { return nil, errNoTrust }
+func (NoTrust) RevokeToken(context.Context, string) error            { return errNoTrust }
+func (NoTrust) Issue(context.Context, snapline.CertificateRequest) (c snapline.IssuedCertificate, _ error) {
 	return c, errNoTrust
 }
-func (noTrust) Renew(context.Context, string) (c snapline.IssuedCertificate, _ error) {
+func (NoTrust) Renew(context.Context, string) (c snapline.IssuedCertificate, _ error) {
 	return c, errNoTrust
 }
-func (noTrust) Certificates(context.Context) ([]snapline.CertificateStatus, error) {
+func (NoTrust) Certificates(context.Context) ([]snapline.CertificateStatus, error) {
 	return nil, errNoTrust
 }
-func (noTrust) Revoke(context.Context, snapline.Principal) error { return errNoTrust }
-func (noTrust) AuditLog(context.Context, int) ([]snapline.AuditEntry, error) {
+func (NoTrust) Revoke(context.Context, snapline.Principal) error { return errNoTrust }
+func (NoTrust) AuditLog(context.Context, int) ([]snapline.AuditEntry, error) {
 	return nil, errNoTrust
 }
 

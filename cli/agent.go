@@ -10,7 +10,6 @@ import (
 
 	"github.com/snapline/snapline"
 	"github.com/snapline/snapline/bpf"
-	"github.com/snapline/snapline/nats"
 	"github.com/snapline/snapline/node"
 	"github.com/snapline/snapline/qemu"
 )
@@ -18,6 +17,7 @@ import (
 type agentOptions struct {
 	name     string
 	join     string
+	token    joinFlags
 	data     string
 	bridges  []string
 	diskDirs []string
@@ -32,23 +32,28 @@ type agentOptions struct {
 func NewAgentCommand() *cobra.Command {
 	var o agentOptions
 	cmd := &cobra.Command{
-		Use:   "agent --name HOST --join HOST:PORT --data DIR",
+		Use:   "agent --name HOST --join HOST:PORT --data DIR [--token TOKEN]",
 		Short: "Run the agent of one host: it snapshots and restores the VMs there",
 		Long: `Run the agent of one host: it snapshots and restores the VMs there.
 
 It runs as root, dials the coordinator and listens on nothing. When it ends or
 is killed, the virtual machines run on, with no trace of it on their network.
 
+It joins once, with a token of "snapline token create", which says which cluster it
+is; then it has a certificate in --data, which renews itself. Only a coordinator on
+this machine that has no authority is spoken to without one.
+
 The coordinator tells it where the repository is; --key-file or --passphrase-file
 opens it. For S3 it needs the credentials in its environment.`,
-		Example: `  snapline agent --name h1 --join 10.0.0.1:4222 --data /var/lib/snapline/agent --key-file /etc/snapline/key
+		Example: `  snapline agent --name h1 --join 10.0.0.1:4222 --data /var/lib/snapline/agent --key-file /etc/snapline/key --token-file /etc/snapline/token
   snapline agent --name h2 --join 10.0.0.1:4222 --data DIR --key-file FILE --bridge br0=virbr0 --disk-dir /vms=/srv/vms`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context(), o) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.name, "name", "", "this host's name in group files")
-	f.StringVar(&o.join, "join", "", "the coordinator's --listen address, or the NATS cluster's URLs")
+	f.StringVar(&o.join, "join", "", "the coordinator's --listen address, or the NATS cluster's URLs (tls://…)")
+	o.token.register(f)
 	f.StringVar(&o.data, "data", "", "directory for captures on their way to the repository, and logs of restored VMs")
 	f.StringArrayVar(&o.bridges, "bridge", nil, "OLD=NEW: restored VMs that were on bridge OLD go to NEW here (repeatable)")
 	f.StringArrayVar(&o.diskDirs, "disk-dir", nil, "OLD=NEW: disks of restored VMs that were in directory OLD go to NEW here (repeatable)")
@@ -93,6 +98,10 @@ func runAgent(ctx context.Context, o agentOptions) error {
 	if err != nil {
 		return err
 	}
+	id, err := o.identify(ctx, data, log)
+	if err != nil {
+		return err
+	}
 	hypervisor, err := qemu.New(qemu.Options{Bridges: bridges, DiskDirs: diskDirs,
 		LogDir: filepath.Join(data, "log"), StateDir: filepath.Join(data, "state")})
 	if err != nil {
@@ -102,11 +111,16 @@ func runAgent(ctx context.Context, o agentOptions) error {
 	if err != nil {
 		return err
 	}
-	conn, err := nats.Dial(ctx, nats.DialOptions{URL: o.join, As: snapline.ToAgent(snapline.HostName(o.name)), Log: log})
+	conn, err := o.dial(ctx, id, log)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	if id != nil {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go id.keep(ctx, conn, log)
+	}
 	a, err := node.NewAgent(node.AgentConfig{
 		Host: snapline.HostName(o.name), Version: Version(), Dir: data, Bus: conn, Hypervisor: hypervisor, Gates: gates,
 		OpenRepository: func(ctx context.Context, at string) (snapline.Repository, error) {

@@ -26,6 +26,7 @@ type Deps struct {
 const (
 	groupSnapshots = "snapshots"
 	groupGroups    = "groups"
+	groupAccess    = "access"
 	groupRun       = "run"
 )
 
@@ -84,16 +85,18 @@ or on other hosts.`,
 	root.SetOut(d.Stdout)
 	root.SetErr(d.Stderr)
 	root.PersistentFlags().StringVar(&e.server, "server", "",
-		"coordinator's `URL`: http://HOST:PORT or unix:///PATH (default: env SNAPLINE_SERVER, else "+api.DefaultServer+")")
+		"coordinator's `URL`: https://HOST:PORT, http://HOST:PORT or unix:///PATH (default: env SNAPLINE_SERVER, else port 7070 of this machine)")
+	root.PersistentFlags().StringVar(&e.credentialFile, "credential", "", "`FILE` that says who you are (default: env "+envCredential+", else ~/.config/snapline/credential.pem)")
 	root.PersistentFlags().BoolVar(&e.json, "json", false, `print JSON on stdout; see "snapline help json"`)
 	root.AddGroup(&cobra.Group{ID: groupSnapshots, Title: "Snapshots:"}, &cobra.Group{ID: groupGroups, Title: "Groups and hosts:"},
-		&cobra.Group{ID: groupRepository, Title: "Repository:"})
+		&cobra.Group{ID: groupRepository, Title: "Repository:"}, &cobra.Group{ID: groupAccess, Title: "Who may:"})
 	if len(d.Extra) > 0 {
 		root.AddGroup(&cobra.Group{ID: groupRun, Title: "Running Snapline:"})
 	}
 	addTo(root, groupGroups, applyCommand(e), groupsCommand(e), statusCommand(e), hostsCommand(e))
 	addTo(root, groupSnapshots, takeCommand(e), listCommand(e), showCommand(e), restoreCommand(e), deleteCommand(e), pruneCommand(e), verifyCommand(e), exportCommand(e))
 	addTo(root, groupRepository, repoCommand(e))
+	addTo(root, groupAccess, initCommand(e), tokenCommand(e), userCommand(e), certificateCommand(e), revokeCommand(e), auditCommand(e))
 	addTo(root, groupRun, d.Extra...)
 	root.AddCommand(versionCommand(e), exitCodesTopic(), jsonTopic())
 	eachCommand(root, func(c *cobra.Command) {
@@ -127,21 +130,10 @@ func eachCommand(c *cobra.Command, do func(*cobra.Command)) {
 
 // env is what the verbs share: the world and the persistent flags.
 type env struct {
-	deps   Deps
-	server string
-	json   bool
-}
-
-// client returns a client of the server that the flag names, or the environment.
-func (e *env) client() (*api.Client, error) {
-	server := e.server
-	if server == "" {
-		server, _ = e.deps.Env("SNAPLINE_SERVER")
-	}
-	if server == "" {
-		server = api.DefaultServer
-	}
-	return api.NewClient(server)
+	deps           Deps
+	server         string
+	credentialFile string
+	json           bool
 }
 
 // printer returns where this command prints.
@@ -151,11 +143,21 @@ func (e *env) printer() printer {
 
 // with calls run with a client of the server and a printer.
 func (e *env) with(run func(api.Service, printer) error) error {
-	c, err := e.client()
+	return e.withClient(func(c *api.Client, p printer) error { return run(c, p) })
+}
+
+// withTrust is with, for the verbs about who may come in.
+func (e *env) withTrust(run func(api.Trust, printer) error) error {
+	return e.withClient(func(c *api.Client, p printer) error { return run(c, p) })
+}
+
+func (e *env) withClient(run func(*api.Client, printer) error) error {
+	c, after, err := e.connect()
 	if err != nil {
 		return err
 	}
 	defer c.Close()
+	defer after(context.Background())
 	return run(c, e.printer())
 }
 

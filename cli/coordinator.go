@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/snapline/snapline/nats"
 	"github.com/snapline/snapline/node"
 	"github.com/snapline/snapline/repository/location"
+	"github.com/snapline/snapline/trust"
 )
 
 // storeBucket is the key-value bucket that holds the coordinator's state.
@@ -25,12 +28,15 @@ const storeBucket = "snapline"
 type coordinatorOptions struct {
 	listen    string
 	external  string
-	http      string
+	http      []string
+	name      string
 	data      string
 	repo      repositoryFlags
 	storage   storageFlags
 	codepoint uint8
 	log       logOptions
+	// Lives of certificates, for tests of their renewal.
+	agentLife, userLife time.Duration
 }
 
 // NewCoordinatorCommand returns "snapline coordinator".
@@ -42,14 +48,18 @@ func NewCoordinatorCommand() *cobra.Command {
 		Long: `Run the coordinator: it leads rounds and restores and serves the API.
 
 Its control plane is an embedded NATS server that agents dial (--listen); an
-existing NATS cluster with JetStream can be used instead (--nats). Nothing is
-encrypted or authenticated yet: let --listen and --http be reachable from
-machines that you trust only.
+existing NATS cluster with JetStream can be used instead (--nats).
+
+Where "snapline init" has made an authority in --data, it speaks TLS and lets in who
+has a certificate: hosts that joined by a token, users by --http. Without an authority
+it serves this machine only: loopback addresses and unix sockets, on which anybody who
+can reach them is an operator.
 
 The repository is made once, with "snapline repo init". Agents are told where it
 is; what opens it they must be given themselves, and for S3 the credentials too
 (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY).`,
-		Example: `  snapline repo init --repo /srv/snapline --key-file /etc/snapline/key
+		Example: `  snapline init --data /var/lib/snapline/coordinator
+  snapline repo init --repo /srv/snapline --key-file /etc/snapline/key
   snapline coordinator --listen 10.0.0.1:4222 --data /var/lib/snapline/coordinator --repo /srv/snapline --key-file /etc/snapline/key
   snapline coordinator --nats nats://n1:4222,nats://n2:4222 --data DIR --repo 's3://backups/lab?endpoint=https://s3.example.com' --key-file FILE`,
 		Args: cobra.NoArgs,
@@ -58,12 +68,18 @@ is; what opens it they must be given themselves, and for S3 the credentials too
 	f := cmd.Flags()
 	f.StringVar(&o.listen, "listen", "", "address that agents dial, HOST:PORT")
 	f.StringVar(&o.external, "nats", "", "use this NATS cluster instead of an embedded server, URL[,URL...]")
-	f.StringVar(&o.http, "http", "127.0.0.1:7070", "where to serve the API: HOST:PORT or unix:///path")
+	f.StringArrayVar(&o.http, "http", []string{"127.0.0.1:7070"}, "where to serve the API: HOST:PORT or unix:///path, whose file only this user can open (repeatable)")
+	f.StringVar(&o.name, "name", "c1", "the coordinator's name in its certificate")
 	f.StringVar(&o.data, "data", "", "directory for the coordinator's state")
 	o.repo.register(f)
 	o.storage.register(f)
 	f.Uint8Var(&o.codepoint, "codepoint", uint8(snapline.PostCodepoint), "DSCP value that marks packets sent after a cut")
 	o.log.flags(f)
+	f.DurationVar(&o.agentLife, "test-agent-life", 0, "")
+	f.DurationVar(&o.userLife, "test-user-life", 0, "")
+	if err := errors.Join(f.MarkHidden("test-agent-life"), f.MarkHidden("test-user-life")); err != nil {
+		panic(err)
+	}
 	cmd.MarkFlagsOneRequired("listen", "nats")
 	cmd.MarkFlagsMutuallyExclusive("listen", "nats")
 	if err := cmd.MarkFlagRequired("data"); err != nil {
@@ -95,7 +111,15 @@ func runCoordinator(ctx context.Context, o coordinatorOptions) error {
 		return err
 	}
 	defer repository.Close()
-	conn, stop, err := controlPlane(ctx, o, log)
+	if err := os.MkdirAll(o.data, 0o700); err != nil {
+		return err
+	}
+	open := &guard{audit: trust.NewAuditLog(auditPath(o.data))}
+	a, err := openAuthority(o, open, log)
+	if err != nil {
+		return err
+	}
+	conn, stop, err := controlPlane(ctx, o, a, log)
 	if err != nil {
 		return err
 	}
@@ -109,23 +133,56 @@ func runCoordinator(ctx context.Context, o coordinatorOptions) error {
 	if err != nil {
 		return &snapline.Error{Code: snapline.CodeInvalid, Message: err.Error()}
 	}
-	listener, err := api.Listen(o.http)
+	server := api.Server{Service: c, Version: BuildVersion(), Log: log, Trust: open, Audit: open.audit.Append}
+	if a != nil {
+		quiet, err := a.start(ctx, store, conn)
+		if err != nil {
+			return err
+		}
+		defer quiet()
+		server.Trust, server.TLS, server.Identify = a, a.holder.Server(), a.identify
+	}
+	listeners, closeAll, err := listenAll(o.http)
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
+	defer closeAll()
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return c.Run(ctx) })
+	if a != nil {
+		all.Go(func() error { return a.run(ctx) })
+	}
 	all.Go(func() error {
 		select {
 		case <-c.Ready():
 		case <-ctx.Done():
 			return nil
 		}
-		log.Info("coordinator is ready", "api", o.http, "agents", strings.TrimPrefix(o.listen+o.external, ","), "repository", location.Redact(at))
-		return api.Server{Service: c, Version: BuildVersion(), Log: log}.Serve(ctx, listener)
+		log.Info("coordinator is ready", "api", strings.Join(o.http, ","), "agents", strings.TrimPrefix(o.listen+o.external, ","), "repository", location.Redact(at), "tls", a != nil)
+		for _, l := range listeners {
+			all.Go(func() error { return server.Serve(ctx, l) })
+		}
+		return nil
 	})
 	return all.Wait()
+}
+
+// listenAll listens at all of some addresses, or at none.
+func listenAll(addresses []string) (all []net.Listener, closeAll func(), err error) {
+	closeAll = func() {
+		for _, l := range all {
+			l.Close()
+		}
+	}
+	for _, a := range addresses {
+		l, err := api.Listen(a)
+		if err != nil {
+			closeAll()
+			return nil, nil, err
+		}
+		all = append(all, l)
+	}
+	return all, closeAll, nil
 }
 
 // absoluteLocation is a location as hosts can be told it.
@@ -137,15 +194,25 @@ func absoluteLocation(at string) (string, error) {
 }
 
 // controlPlane starts the embedded server, or dials the external one.
-func controlPlane(ctx context.Context, o coordinatorOptions, log *slog.Logger) (*nats.Conn, func(), error) {
+func controlPlane(ctx context.Context, o coordinatorOptions, a *authority, log *slog.Logger) (*nats.Conn, func(), error) {
 	dial := nats.DialOptions{URL: o.external, As: snapline.ToCoordinator, Log: log}
 	stop := func() {}
 	if o.external == "" {
-		server, err := nats.StartServer(nats.ServerOptions{Listen: o.listen, Dir: filepath.Join(o.data, "nats"), Log: log})
+		so := nats.ServerOptions{Listen: o.listen, Dir: filepath.Join(o.data, "nats"), Log: log}
+		if a != nil {
+			so.TLS, so.Authenticate = a.holder.Server(), a.login
+		}
+		server, err := nats.StartServer(so)
 		if err != nil {
 			return nil, nil, err
 		}
+		if a != nil {
+			a.server = server
+		}
 		dial.InProcess, stop = server, server.Shutdown
+	}
+	if a != nil && o.external != "" && (exposed(o.external) != nil || strings.Contains(o.external, "tls://")) {
+		dial.TLS = a.holder.Client(snapline.KindNATS, snapline.KindCoordinator)
 	}
 	conn, err := nats.Dial(ctx, dial)
 	if err != nil {

@@ -128,6 +128,16 @@ hint}.
   repo key list         list of {id, label, created, kdf, current}
   repo key add          {id, label, created, kdf}
   repo key remove       {id, state: "removed", at}
+  init, certificate show
+                        {principal, credential, fingerprint, expires}
+  token create          JoinToken
+  token list            list of JoinToken, without token
+  token revoke          {id, state: "revoked"}
+  user add, certificate issue
+                        {principal, role, file, expires}
+  certificate list      list of CertificateStatus
+  revoke                {principal, state: "revoked"}
+  audit                 list of AuditEntry
   version               Version
 
 The names are those of the schemas in the HTTP API's description, which the

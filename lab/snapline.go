@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/snapline/snapline/lab/topology"
@@ -27,14 +28,45 @@ func (l *Lab) initRepository() error {
 	if key != l.path(keyFileName) {
 		return nil // somebody else's
 	}
-	program := read(l, func(r *record) string { return r.Snapline })
-	cmd := l.Switch().Command(program, "repo", "init", "--repo", at, "--key-file", key)
-	cmd.Env = append(os.Environ(), l.Env()...)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("make repository %s: %w: %s", at, err, out)
+	if _, err := l.snapline("repo", "init", "--repo", at, "--key-file", key); err != nil {
+		return fmt.Errorf("make repository %s: %w", at, err)
 	}
 	return nil
+}
+
+// snapline runs one of the program's commands beside the coordinator and returns
+// what it prints.
+func (l *Lab) snapline(args ...string) (string, error) {
+	program := read(l, func(r *record) string { return r.Snapline })
+	cmd := l.Switch().Command(program, args...)
+	cmd.Env = append(append(os.Environ(), "SNAPLINE_SERVER="+l.Server()), l.Env()...)
+	var said strings.Builder
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("snapline %s: %w: %s", strings.Join(args, " "), err, said.String())
+	}
+	return string(out), nil
+}
+
+// initAuthority makes the certificate authority: the lab's hosts talk over a
+// network, as real ones do.
+func (l *Lab) initAuthority() error {
+	_, err := l.snapline("init", "--data", l.path("coordinator"), "--out", l.path("operator.pem"))
+	return err
+}
+
+// token returns the file with which a host joins; "" when it has joined.
+func (l *Lab) token(host string) (string, error) {
+	if _, err := os.Stat(l.path(host, "credential.pem")); err == nil {
+		return "", nil
+	}
+	token, err := l.snapline("token", "create", "--host", host)
+	if err != nil {
+		return "", err
+	}
+	path := l.path(host + ".token")
+	return path, os.WriteFile(path, []byte(token), 0o600)
 }
 
 // StartCoordinator starts the coordinator in the switch's namespace and waits
@@ -66,11 +98,21 @@ func (l *Lab) StartCoordinator(ctx context.Context) error {
 	return nil
 }
 
-// StartAgent starts a host's agent, with further flags if there are some. Error
-// if one runs already.
+// StartAgent starts a host's agent, with further flags if there are some. Its
+// first start needs the coordinator, for a token. Error if one runs already.
 func (l *Lab) StartAgent(host string, flags ...string) error {
+	if l.DaemonAlive(host) {
+		return fmt.Errorf("start %s: it runs already", host)
+	}
+	token, err := l.token(host)
+	if err != nil {
+		return fmt.Errorf("let %s join: %w", host, err)
+	}
 	_, key := l.Repository()
 	args := []string{"agent", "--name", host, "--join", controlAddress, "--data", l.path(host), "--key-file", key}
+	if token != "" {
+		args = append(args, "--token-file", token)
+	}
 	for _, h := range l.Hosts() {
 		if h.Name != host { // their disks come here under another path, as between real hosts
 			args = append(args, "--disk-dir", l.diskDir(h.Name)+"="+l.diskDir(host))

@@ -94,7 +94,7 @@ func build(ctx context.Context, o Options, progress func(string)) (*Lab, error) 
 				return nil, err
 			}
 		}
-		if err := l.initRepository(); err != nil {
+		if err := errors.Join(l.initRepository(), l.initAuthority()); err != nil {
 			return nil, err
 		}
 		if err := l.StartCoordinator(ctx); err != nil {

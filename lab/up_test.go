@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 			playCoordinator()
 		case "agent":
 			select {}
-		case "repo": // init
+		case "repo", "init", "token":
 			os.Exit(0)
 		case "up":
 			playUp(os.Args[2])

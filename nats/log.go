@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 )
 
@@ -22,6 +23,9 @@ func (l *serverLog) Debugf(string, ...any)  {}
 func (l *serverLog) Tracef(string, ...any)  {}
 
 func (l *serverLog) Warnf(format string, v ...any) {
+	if strings.HasPrefix(format, "Clients that are not using") {
+		return // ours do speak TLS from the first byte on
+	}
 	l.to.Warn("message bus: " + fmt.Sprintf(format, v...))
 }
 
