@@ -30,6 +30,7 @@ var rules = []struct {
 	{"evidence", []string{""}, nil, "the proof knows the vocabulary only, and nothing of the protocol that it judges"},
 	{"bustest", []string{""}, nil, "conformance suites know the vocabulary only"},
 	{"repotest", []string{""}, nil, "conformance suites know the vocabulary only"},
+	{"fencetest", []string{""}, nil, "conformance suites know the vocabulary only"},
 	{"diagram", []string{"evidence"}, nil, "the picture shows what the proof has found"},
 	{"groupfile", []string{""}, nil, "a file format knows the vocabulary only"},
 	{"lab", []string{""}, nil, "the lab is a user's site: it runs the program, and knows nothing of its inside"},

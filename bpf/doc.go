@@ -1,7 +1,7 @@
 // Package bpf exists to colour packets at a virtual machine's edge without a
 // virtual network of our own: it puts an eBPF program on both directions of
 // every tap of the machine while a snapshot is being taken, and none at all
-// otherwise.
+// otherwise. Beside such a gate there are fences, see below.
 //
 // gate.c is the program, package rule the same in Go. What the two agree on,
 // in words:
@@ -27,6 +27,21 @@
 // in line, the gate sees everything. What it passes goes on to the others
 // (TCX_NEXT). A program behind us on the same tap that rewrites DSCP would
 // undo the mark; the probes do not see that, because they enter at the bridge.
+//
+// # Fences
+//
+// fence.c is a second pair of programs, with a life of its own: it stands for as
+// long as a machine must not speak to everybody, and its rules are deadlines too.
+//
+//   - shut: once its lease has run out no frame passes, of whatever kind, in
+//     either direction.
+//   - quarantine: IP packets leaving get the RESTORED codepoint; what arrives from
+//     a member's address without it is refused. ARP and neighbour discovery pass.
+//
+// A fence must hold when its agent is frozen, or dead. By tcx it is attached
+// without a link, so that it stays until somebody detaches it or the tap goes;
+// nothing is pinned anywhere. Whose it is is in a map of its own, and Standing
+// finds it by looking at what is attached.
 //
 // Needs Linux 5.8 (ring buffer, boot clock), CAP_BPF and CAP_NET_ADMIN. From
 // 6.6 the programs are attached by tcx, before by a clsact filter.

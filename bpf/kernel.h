@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 //
-// The part of the kernel's stable eBPF interface that gate.c uses. It is
+// The part of the kernel's stable eBPF interface that gate.c and fence.c use. It is
 // spelled out here instead of being included from the build machine, so that
 // the compiled object depends on nothing but the compiler.
 
@@ -16,6 +16,7 @@ typedef unsigned long long u64;
 #define map_uint(name, value) int(*name)[value]
 #define map_type(name, value) typeof(value) *name
 
+#define BPF_MAP_TYPE_HASH 1
 #define BPF_MAP_TYPE_ARRAY 2
 #define BPF_MAP_TYPE_PERF_EVENT_ARRAY 4
 #define BPF_MAP_TYPE_PERCPU_ARRAY 6
@@ -24,6 +25,7 @@ typedef unsigned long long u64;
 
 #define BPF_ANY 0
 #define BPF_NOEXIST 1
+#define BPF_F_NO_PREALLOC 1
 #define BPF_F_RECOMPUTE_CSUM 1
 #define BPF_RB_AVAIL_DATA 0
 #define BPF_F_CURRENT_CPU 0xffffffffULL
@@ -31,7 +33,7 @@ typedef unsigned long long u64;
 #define TC_ACT_UNSPEC (-1) // the same number as TCX_NEXT
 #define TC_ACT_SHOT 2      // the same number as TCX_DROP
 
-// __sk_buff is cut off behind the last field that gate.c uses.
+// __sk_buff is cut off behind the last field that the programs use.
 struct __sk_buff {
 	u32 len;
 	u32 not_used[18];

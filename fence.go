@@ -1,0 +1,103 @@
+package snapline
+
+import (
+	"context"
+	"math"
+	"net/netip"
+)
+
+// Fences puts fences at virtual machines' taps. Where a Gate stands for the
+// moments of a round and goes with the agent that opened it, a fence stands for
+// as long as its machine must not speak to everybody: it outlives the agent,
+// however that ends, and goes with the taps. One implementation is package bpf;
+// package fencetest says what each must do. Safe for use from several
+// goroutines.
+type Fences interface {
+	// Raise puts a shut fence on every NIC, or on none. The fence is in the packet
+	// path when it returns.
+	Raise(ctx context.Context, s FenceSpec) (Fence, error)
+	// Standing finds the fences of this host, those of an agent's earlier lives
+	// among them. What cannot be read comes joined in the error, beside the good
+	// ones.
+	Standing(ctx context.Context) ([]Fence, error)
+}
+
+// FenceSpec says what a fence is for.
+type FenceSpec struct {
+	Owner FenceOwner
+	NICs  []NIC
+	// Restored is the codepoint of members in quarantine.
+	Restored Codepoint
+	// Members are the addresses of all members of the group, by which the packets of
+	// the old timeline are known. Without any, the fence refuses nobody.
+	Members MemberAddresses
+}
+
+// FenceOwner says whose fence it is. The whole Member, so that whoever finds the
+// fence can stop the machine.
+type FenceOwner struct {
+	Group  GroupName `json:"group"`
+	Member Member    `json:"member"`
+}
+
+// MemberAddresses are how members are recognised as the senders of packets: by
+// MAC address, aa:bb:cc:dd:ee:ff, on their own segment, by IP address behind a
+// router.
+type MemberAddresses struct {
+	MACs []string     `json:"macs,omitempty"`
+	IPs  []netip.Addr `json:"ips,omitempty"`
+}
+
+// RestoredCodepoint is the default mark of members in quarantine: of the same
+// pool as PostCodepoint.
+const RestoredCodepoint Codepoint = 0x2f
+
+// Always as a deadline is one that never passes.
+const Always Instant = math.MaxInt64
+
+// FenceRules are what a fence lets pass. Each is a deadline on CLOCK_BOOTTIME
+// which the packet path itself checks.
+type FenceRules struct {
+	// OpenUntil: until then frames pass; from then on none does, of whatever
+	// kind, in either direction. Never shuts the fence; Always is no limit, and any
+	// other value is a lease.
+	OpenUntil Instant
+	// RestoredUntil: until then every IP packet that leaves the VM is marked
+	// RESTORED.
+	RestoredUntil Instant
+	// RefuseUntil: until then packets from members' addresses that are not marked
+	// RESTORED do not reach the VM. ARP and IPv6's neighbour discovery do.
+	RefuseUntil Instant
+}
+
+// Leased reports whether the fence closes by itself one day.
+func (r FenceRules) Leased() bool { return r.OpenUntil != Always }
+
+// FenceCounters count frames at one fence since it was raised. What passes
+// unchanged is not counted: a fence may stand for months.
+type FenceCounters struct {
+	Shut     uint64 `json:"shut"`     // did not pass, in either direction, because the fence was shut
+	Restored uint64 `json:"restored"` // left marked RESTORED
+	Refused  uint64 `json:"refused"`  // of the old timeline, did not reach the VM
+}
+
+// Fence stands at the network edge of one virtual machine. Its methods may be
+// called from several goroutines. After Lower and Close they return
+// os.ErrClosed, but for Owner, Lower and Close themselves.
+type Fence interface {
+	Owner() FenceOwner
+	// Set replaces the rules on all NICs. A frame that is not to pass by the new
+	// rules does not after Set has returned, and none passes by a mixture of the
+	// old and the new.
+	Set(FenceRules) error
+	// Rules reads them from where the packet path does.
+	Rules() (FenceRules, error)
+	Counters() (FenceCounters, error)
+	// Covers reports whether the fence stands on all these NICs, this moment.
+	Covers(nics []NIC) (bool, error)
+	// Lower takes the fence down; frames pass untouched. Taps that are gone are no
+	// error, nor is lowering twice.
+	Lower() error
+	// Close lets go of the fence, which stands on and goes by its rules.
+	Close() error
+}
