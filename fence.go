@@ -13,8 +13,8 @@ import (
 // package fencetest says what each must do. Safe for use from several
 // goroutines.
 type Fences interface {
-	// Raise puts a shut fence on every NIC, or on none. The fence is in the packet
-	// path when it returns.
+	// Raise puts a fence on every NIC, or on none. The fence is in the packet path
+	// when it returns.
 	Raise(ctx context.Context, s FenceSpec) (Fence, error)
 	// Standing finds the fences of this host, those of an agent's earlier lives
 	// among them. What cannot be read comes joined in the error, beside the good
@@ -26,6 +26,8 @@ type Fences interface {
 type FenceSpec struct {
 	Owner FenceOwner
 	NICs  []NIC
+	// Rules are those that it begins with; the zero ones shut it.
+	Rules FenceRules
 	// Restored is the codepoint of members in quarantine.
 	Restored Codepoint
 	// Members are the addresses of all members of the group, by which the packets of

@@ -12,7 +12,7 @@ import (
 	"github.com/snapline/snapline"
 )
 
-// newFenceKernel brings a shut fence into the kernel, attached to nothing.
+// newFenceKernel brings a fence into the kernel, attached to nothing.
 func newFenceKernel(s snapline.FenceSpec) (k fenceKernel, err error) {
 	if s.Restored == 0 || s.Restored > 63 {
 		return k, fmt.Errorf("codepoint %d cannot mark packets: use 1 to 63", s.Restored)
@@ -40,6 +40,9 @@ func newFenceKernel(s snapline.FenceSpec) (k fenceKernel, err error) {
 	k = fenceKernel{objs.FenceRules, objs.FenceCounters, objs.FenceOwner, objs.SnapfenceOut, objs.SnapfenceIn}
 	if err := k.owner.Put(uint32(0), label); err != nil {
 		return k, fmt.Errorf("note the fence's owner: %w", errors.Join(err, k.close()))
+	}
+	if err := k.rules.Put(uint32(0), encodeFence(s.Rules)); err != nil {
+		return k, fmt.Errorf("set fence rules: %w", errors.Join(err, k.close()))
 	}
 	for _, m := range members {
 		if err := objs.FenceMembers.Put(m, uint32(1)); err != nil {

@@ -122,7 +122,7 @@ func runAgent(ctx context.Context, o agentOptions) error {
 		go id.keep(ctx, conn, log)
 	}
 	a, err := node.NewAgent(node.AgentConfig{
-		Host: snapline.HostName(o.name), Version: Version(), Dir: data, Bus: conn, Hypervisor: hypervisor, Gates: gates,
+		Host: snapline.HostName(o.name), Version: Version(), Dir: data, Bus: conn, Hypervisor: hypervisor, Gates: gates, Fences: gates,
 		OpenRepository: func(ctx context.Context, at string) (snapline.Repository, error) {
 			return openRepository(ctx, at, secret, options)
 		},

@@ -43,7 +43,7 @@ func (m *Memory) Raise(_ context.Context, s snapline.FenceSpec) (snapline.Fence,
 			return nil, &snapline.Error{Code: snapline.CodeRefused, Reasons: []snapline.Reason{{Text: fmt.Sprintf("NIC %s has no tap", n.ID)}}}
 		}
 	}
-	f := &standing{spec: s}
+	f := &standing{spec: s, rules: s.Rules}
 	m.all = append(m.all, f)
 	return &memoryFence{m: m, standing: f}, nil
 }

@@ -186,12 +186,16 @@ func testTwoOwners(t *testing.T, s *Site) {
 	set(t, first, snapline.FenceRules{OpenUntil: snapline.Always})
 	spec := s.spec()
 	spec.Owner.Group = "other"
+	spec.Rules.OpenUntil = s.Now()
 	second, err := s.Fences.Raise(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer second.Lower()
 	s.want(t, "one of two is shut", false)
+	if r, err := second.Rules(); err != nil || r != spec.Rules {
+		t.Errorf("rules %+v, %v", r, err)
+	}
 	all, err := s.Fences.Standing(t.Context())
 	if err != nil || len(all) != 2 {
 		t.Errorf("standing: %d, %v", len(all), err)

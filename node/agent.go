@@ -26,6 +26,10 @@ type AgentConfig struct {
 	Bus        snapline.Bus
 	Hypervisor snapline.Hypervisor
 	Gates      snapline.Gates
+	Fences     snapline.Fences
+	// EndAfter is how long hellos may be unanswered, beyond the lease, before the
+	// machines that run under it are ended. Default one minute.
+	EndAfter time.Duration
 	// OpenRepository opens the repository that the coordinator names. One that is
 	// an io.Closer is closed when the agent ends.
 	OpenRepository func(ctx context.Context, location string) (snapline.Repository, error)
@@ -47,6 +51,7 @@ type Agent struct {
 	members  map[memberKey]*memberRunner
 	restores map[snapline.OperationID]*restoreRunner
 	turn     turn
+	fences   *fences
 	repo     snapline.Repository
 	backings backings
 	repoAt   string
@@ -72,6 +77,9 @@ func NewAgent(c AgentConfig) (*Agent, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.EndAfter == 0 {
+		c.EndAfter = defaultEndAfter
+	}
 	var b [8]byte
 	if _, err := rand.Read(b[:]); err != nil {
 		return nil, err
@@ -79,6 +87,7 @@ func NewAgent(c AgentConfig) (*Agent, error) {
 	a := &Agent{AgentConfig: c, life: snapline.Incarnation(hex.EncodeToString(b[:])),
 		members: map[memberKey]*memberRunner{}, restores: map[snapline.OperationID]*restoreRunner{},
 		repoErr: errors.New("the coordinator has not named a repository yet")}
+	a.fences = newFences(a)
 	return a, a.clearSpool()
 }
 
@@ -105,6 +114,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		// A machine whose disks need a person says so when it is to be snapshotted.
 		a.Log.Error("finish the disk snapshots of a former life", "error", err)
 	}
+	a.fences.find(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	a.ctx = ctx
 	defer a.closeRepositories()
@@ -120,18 +130,22 @@ func (a *Agent) Run(ctx context.Context) error {
 		return fmt.Errorf("listen for questions: %w", err)
 	}
 	defer quiet()
+	a.running.Go(func() { a.fences.tend(ctx) })
 	return a.sayHello(ctx)
 }
 
 // sayHello reports to the coordinator every second until ctx ends.
 func (a *Agent) sayHello(ctx context.Context) error {
-	question, err := json.Marshal(hello{Host: a.Host, Incarnation: a.life, Version: a.Version, Hypervisor: a.HypervisorName})
-	if err != nil {
-		return err
-	}
 	tick := time.NewTicker(helloEvery)
 	defer tick.Stop()
 	for {
+		h := hello{Host: a.Host, Incarnation: a.life, Version: a.Version, Hypervisor: a.HypervisorName}
+		h.Fenced, h.Unfenced = a.fences.standing()
+		question, err := json.Marshal(h)
+		if err != nil {
+			return err
+		}
+		asked := a.Clock.Now()
 		ask, done := context.WithTimeout(ctx, helloEvery)
 		answer, err := a.Bus.Ask(ask, toHello, question)
 		done()
@@ -144,6 +158,9 @@ func (a *Agent) sayHello(ctx context.Context) error {
 				return &snapline.Error{Code: snapline.CodeRefused, Message: w.Refused}
 			}
 			a.useRepository(w)
+			a.fences.answered(ctx, asked, w)
+		} else {
+			a.fences.unanswered(asked)
 		}
 		select {
 		case <-ctx.Done():

@@ -39,6 +39,13 @@ func (t *turn) begin(op snapline.OperationID, phase protocol.RestorePhase) error
 	return nil
 }
 
+// busy reports whether a step is under way.
+func (t *turn) busy() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.working) > 0
+}
+
 func (t *turn) end(op snapline.OperationID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

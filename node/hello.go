@@ -1,6 +1,10 @@
 package node
 
-import "github.com/snapline/snapline"
+import (
+	"time"
+
+	"github.com/snapline/snapline"
+)
 
 // Node's own messages beside the protocol's: who is there, and how far long
 // work has come. Losing one is harmless.
@@ -18,6 +22,10 @@ type hello struct {
 	Incarnation snapline.Incarnation `json:"incarnation"`
 	Version     string               `json:"version"`
 	Hypervisor  string               `json:"hypervisor"`
+	// Fenced are the members whose packet path carries a lease at this moment,
+	// Unfenced those that should and do not.
+	Fenced   []memberRef `json:"fenced,omitempty"`
+	Unfenced []unfenced  `json:"unfenced,omitempty"`
 }
 
 // welcome is the coordinator's answer: where snapshots go.
@@ -25,6 +33,18 @@ type welcome struct {
 	Repository   string `json:"repository"`    // as the coordinator was told it
 	RepositoryID string `json:"repository_id"` // to see that the host sees the same one
 	Refused      string `json:"refused,omitempty"`
+	// Lease is how long a member of a protected group may run after the hello that
+	// this answers was sent.
+	Lease time.Duration `json:"lease,omitempty"`
+	// Fence are the members of protected groups that may run here. One that is not
+	// named keeps its fence, and its lease runs out.
+	Fence []fenced `json:"fence,omitempty"`
+	// Lift are fenced members that may run here without a lease from now on: their
+	// group is not protected any more.
+	Lift []memberRef `json:"lift,omitempty"`
+	// Evict are members that run elsewhere now: what runs here is of an abandoned
+	// timeline.
+	Evict []fenced `json:"evict,omitempty"`
 }
 
 // telemetry says how far a member's data has come, in a round or in a restore.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/snapline/snapline"
 	"github.com/snapline/snapline/bustest"
+	"github.com/snapline/snapline/fencetest"
 	"github.com/snapline/snapline/node"
 	"github.com/snapline/snapline/repotest"
 )
@@ -25,7 +26,9 @@ type site struct {
 	c     *node.Coordinator
 	stopC func()
 	gates map[snapline.HostName]*fakeGates
-	stopA map[snapline.HostName]func()
+	// fences outlive the agents, as they do in a kernel.
+	fences map[snapline.HostName]*fencetest.Memory
+	stopA  map[snapline.HostName]func()
 }
 
 // newSite starts everything, with members n1 to n3 of group "g" on h1 to h3.
@@ -40,7 +43,7 @@ func newSite(t *testing.T) *site {
 // newBareSite is a site whose group has not been applied.
 func newBareSite(t *testing.T) *site {
 	s := &site{t: t, bus: bustest.NewBus(), store: bustest.NewStore(), repo: &watchedRepo{Repository: repotest.NewMemory(), held: map[snapline.SnapshotID]int{}, damaged: map[string]bool{}}, cloud: newCloud(),
-		air: &air{seen: map[uint64]map[uint32]snapline.Codepoint{}}, gates: map[snapline.HostName]*fakeGates{}, stopA: map[snapline.HostName]func(){}}
+		air: &air{seen: map[uint64]map[uint32]snapline.Codepoint{}}, gates: map[snapline.HostName]*fakeGates{}, fences: map[snapline.HostName]*fencetest.Memory{}, stopA: map[snapline.HostName]func(){}}
 	s.startCoordinator()
 	for i := 1; i <= 3; i++ {
 		s.startAgent(host(i))
@@ -85,7 +88,10 @@ func (s *site) startAgent(h snapline.HostName) {
 	if s.gates[h] == nil {
 		s.gates[h] = &fakeGates{open: map[*fakeGate]bool{}, air: s.air}
 	}
-	a, err := node.NewAgent(node.AgentConfig{Host: h, Dir: s.t.TempDir(), Bus: s.bus.As(snapline.ToAgent(h)), Hypervisor: &fakeHypervisor{s.cloud, h}, Gates: s.gates[h],
+	if s.fences[h] == nil {
+		s.fences[h] = &fencetest.Memory{Now: node.BootClock{}.Now}
+	}
+	a, err := node.NewAgent(node.AgentConfig{Host: h, Dir: s.t.TempDir(), Bus: s.bus.As(snapline.ToAgent(h)), Hypervisor: &fakeHypervisor{s.cloud, h}, Gates: s.gates[h], Fences: s.fences[h],
 		OpenRepository: func(context.Context, string) (snapline.Repository, error) { return s.repo, nil }})
 	if err != nil {
 		s.t.Fatal(err)
