@@ -21,10 +21,12 @@ type Hypervisor interface {
 	// changes nothing.
 	Plan(ctx context.Context, m Member, info VMInfo, disks []DiskSnapshot) []Reason
 	// Load writes the machine's disks and starts it paused from a captured stream;
-	// when it returns the state is loaded and the VM has not run. A disk that was
-	// there before is kept aside until the VM is let go of: Kill puts it back,
-	// Close gives it up. A failed Load leaves no process and no tap behind, and
-	// the disks as they were. stream is read to its end and not closed.
+	// when it returns the state is loaded, the VM has not run, and no frame reaches
+	// its taps before Plug. Should this process die or hang before Resume, the
+	// machine is ended. A disk that was there before is kept aside until the VM is
+	// let go of: Kill puts it back, Close gives it up. A failed Load leaves no
+	// process and no tap behind, and the disks as they were. stream is read to its
+	// end and not closed.
 	Load(ctx context.Context, m Member, info VMInfo, stream Stream, disks []StoredDisk) (VM, error)
 	// Stop ends every living instance of the member on this host at once
 	// (SIGKILL) and waits until it is gone. No instance is success.
@@ -52,7 +54,11 @@ type VM interface {
 	// Pause stops the VM until Resume, at most for the given time: then it is
 	// resumed without us, also when this process has died or hangs.
 	Pause(ctx context.Context, atMost time.Duration) error
-	// Resume lets a paused VM run; resuming a running one is no error.
+	// Plug connects the taps of a machine that Load has started to the network.
+	// Plugging twice is no error.
+	Plug(ctx context.Context) error
+	// Resume lets a paused VM run, and plugs it if nobody has; resuming a running
+	// one is no error.
 	Resume(ctx context.Context) error
 	// Announce makes the guest's addresses known to the network again.
 	Announce(ctx context.Context) error

@@ -181,6 +181,7 @@ func (v *fakeVM) Problems(ctx context.Context) []snapline.Reason {
 func (v *fakeVM) Prime(_ context.Context, spool string) (snapline.Capture, error) {
 	return &fakeCapture{vm: v, spool: spool}, nil
 }
+func (v *fakeVM) Plug(ctx context.Context) error             { return v.cloud.step(ctx, "plug", v.member) }
 func (v *fakeVM) Pause(context.Context, time.Duration) error { v.set("paused"); return nil }
 func (v *fakeVM) Resume(ctx context.Context) error {
 	if err := v.cloud.step(ctx, "resume", v.member); err != nil {

@@ -8,6 +8,9 @@ func SetLazy(h *Hypervisor, lazy bool) { h.lazy = lazy }
 // SetPatience sets how long a capture of h may stand still.
 func SetPatience(h *Hypervisor, d time.Duration) { h.patience = d }
 
+// SetKeeperTime sets how long this process may hang while h loads a machine.
+func SetKeeperTime(h *Hypervisor, d time.Duration) { h.keeperTime = d }
+
 // Boots runs the probe's guest.
 var Boots = boots
 

@@ -46,13 +46,18 @@ const (
 	guardFired = 'F' // the deadline has passed; it lets the VM run
 )
 
+// guardLoaded is the environment variable with the QMP socket of a machine that
+// has been loaded and must not outlive its parent before it has run.
+const guardLoaded = "SNAPLINE_GUARD_LOADED"
+
 // guardPatience bounds what a guard does for a VM whose parent has died.
 const guardPatience = time.Minute
 
 // Guard is the whole life of a guard process: the program named by
 // Options.GuardCommand calls it, and exits. It lets a VM that is paused, being
 // captured, or whose disks are being merged run freely again when its parent
-// dies, or when the deadline passes that the parent has set. It ends without a word when the parent says
+// dies, or when the deadline passes that the parent has set. One that was loaded
+// and has not run it ends instead. It ends without a word when the parent says
 // that it is not needed any more.
 func Guard() error {
 	// Whoever ends the whole service means the parent; the guard must outlive it
@@ -63,7 +68,14 @@ func Guard() error {
 		return fmt.Errorf("guard: %w", err)
 	}
 	defer proc.release()
-	switch end, err := keepWatch(); {
+	end, err := keepWatch()
+	if socket := os.Getenv(guardLoaded); socket != "" {
+		if end == released && err == nil {
+			return nil
+		}
+		return errors.Join(err, endLoaded(proc, socket, end))
+	}
+	switch {
 	case err != nil, end == parentDied:
 		return errors.Join(err, freeForDeadParent(proc))
 	case end == deadlinePassed:

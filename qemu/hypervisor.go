@@ -47,6 +47,8 @@ type Hypervisor struct {
 	lazy bool
 	// patience is how long a capture may stand still.
 	patience time.Duration
+	// keeperTime is how long we may hang while a machine is being loaded.
+	keeperTime time.Duration
 
 	disks *disk.Store
 	dirs  diskDirs
@@ -79,7 +81,7 @@ func New(o Options) (*Hypervisor, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Hypervisor{opts: o, ns: ns, patience: patience, accels: map[string]string{}}
+	h := &Hypervisor{opts: o, ns: ns, patience: patience, keeperTime: keeperTime, accels: map[string]string{}}
 	if h.dirs, err = newDiskDirs(o.DiskDirs); err != nil {
 		return nil, err
 	}

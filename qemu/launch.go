@@ -26,6 +26,8 @@ type started struct {
 	exited     chan struct{} // closed when it was reaped
 	socket     string
 	log        *logFile
+	taps       []string // names, not up yet
+	keeper     *keeper  // ends it when we die
 }
 
 // firstTap is the first descriptor that a new QEMU gets a tap on.
@@ -74,7 +76,17 @@ func (h *Hypervisor) launch(ctx context.Context, m snapline.Member, socket strin
 	if s.Credential, err = credential(info); err != nil {
 		return nil, err
 	}
-	return h.run(s, socket, log)
+	started, err := h.run(s, socket, log)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range taps {
+		started.taps = append(started.taps, t.name)
+	}
+	if started.keeper, err = started.keep(ctx); err != nil {
+		return nil, errors.Join(err, started.discard())
+	}
+	return started, nil
 }
 
 // target says what the machine's command line must become here.
@@ -109,7 +121,7 @@ func (h *Hypervisor) run(s spawn, socket string, log *logFile) (*started, error)
 		child.Kill()
 		return nil, err
 	}
-	return &started{h, proc, exited, socket, log}, nil
+	return &started{hypervisor: h, proc: proc, exited: exited, socket: socket, log: log}, nil
 }
 
 // connect waits for the monitor of the process that was started, and attaches.

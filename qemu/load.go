@@ -68,6 +68,7 @@ func (h *Hypervisor) boot(ctx context.Context, m snapline.Member, path string, i
 	vm, err := started.connect(ctx, m.Name, path)
 	if err == nil {
 		if err = incoming(ctx, vm, stream); err == nil {
+			vm.keeper, vm.unplugged = started.keeper, started.taps
 			return vm, nil
 		}
 		vm.Close()
@@ -192,6 +193,7 @@ func (s *started) discard() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	err := s.proc.kill(ctx)
+	s.keeper.release()
 	s.proc.release()
 	os.Remove(s.socket)
 	return err

@@ -45,9 +45,16 @@ func (v *VM) Resume(ctx context.Context) error {
 	if err := v.restored.resuming(); err != nil {
 		return fmt.Errorf("resume vm %s: %w", v.name, err)
 	}
+	if err := v.Plug(ctx); err != nil {
+		return err
+	}
+	if err := v.keeper.resuming(ctx); err != nil {
+		return fmt.Errorf("resume vm %s: %w", v.name, err)
+	}
 	if _, err := qmp.Run(ctx, v.client, qmp.Cont{}); err != nil {
 		return fmt.Errorf("resume vm %s: %w", v.name, err)
 	}
+	v.keeper.release()
 	v.restored.hasRun()
 	v.forgetPause()
 	return nil

@@ -150,8 +150,10 @@ func openTap(name string, queues int, header bool) (*tap, error) {
 	return t, nil
 }
 
-// attachTap makes the tap a port of the bridge and brings it up. Its MTU is the
-// bridge's: a smaller one would pull the bridge's down.
+// attachTap makes the tap a port of the bridge, and leaves it down: a tap that
+// is up queues what arrives for a machine that does not run yet, and it would get
+// that before anything else. Its MTU is the bridge's: a smaller one would pull the
+// bridge's down.
 func (h *Hypervisor) attachTap(name, captured string) error {
 	handle, err := h.ns.netlink()
 	if err != nil {
@@ -174,8 +176,24 @@ func (h *Hypervisor) attachTap(name, captured string) error {
 			return fmt.Errorf("tap %s: attach to bridge %s: %w", name, bridge.Attrs().Name, err)
 		}
 	}
-	if err := handle.LinkSetUp(port); err != nil {
-		return fmt.Errorf("tap %s: %w", name, err)
+	return nil
+}
+
+// plugTaps brings taps up.
+func (h *Hypervisor) plugTaps(names []string) error {
+	handle, err := h.ns.netlink()
+	if err != nil {
+		return err
+	}
+	defer handle.Close()
+	for _, name := range names {
+		port, err := handle.LinkByName(name)
+		if err == nil {
+			err = handle.LinkSetUp(port)
+		}
+		if err != nil {
+			return fmt.Errorf("tap %s: %w", name, err)
+		}
 	}
 	return nil
 }

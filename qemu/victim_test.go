@@ -3,6 +3,7 @@ package qemu_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -33,11 +34,42 @@ func victim(args []string) error {
 		return err
 	}
 	qemu.SetPatience(h, 3*victimPause) // a busy machine makes a capture stand still, too
+	if strings.HasPrefix(phase, "loaded") {
+		return victimLoads(ctx, h, args)
+	}
 	vm, err := h.Adopt(ctx, snapline.Member{Name: "vm", QEMU: &snapline.QEMU{QMP: args[1]}})
 	if err != nil {
 		return err
 	}
 	if err := victimSteps(ctx, vm, phase, args[2]); err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	select {}
+}
+
+// victimLoads loads the machine that startVictim's caller has left beside the
+// spool, and lets it run if it is told to.
+func victimLoads(ctx context.Context, h *qemu.Hypervisor, args []string) error {
+	qemu.SetKeeperTime(h, victimPause)
+	var info snapline.VMInfo
+	b, err := os.ReadFile(args[2] + ".info")
+	if err == nil {
+		err = json.Unmarshal(b, &info)
+	}
+	if err != nil {
+		return err
+	}
+	stream, err := os.Open(args[2])
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	vm, err := h.Load(ctx, snapline.Member{Name: "vm", QEMU: &snapline.QEMU{QMP: args[1]}}, info, stream, nil)
+	if err == nil && args[0] == "loaded-resumed" {
+		err = vm.Resume(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	fmt.Println("ready")

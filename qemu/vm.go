@@ -22,10 +22,13 @@ type VM struct {
 
 	diskTrouble error     // what an earlier capture of the disks has left, and why
 	restored    *restored // of a VM that Load has started
+	keeper      *keeper   // likewise, until it runs; nil otherwise
 
 	mu      sync.Mutex
 	pause   *pause   // of Pause; nil while the VM runs
 	capture *capture // under way; nil if none
+	// unplugged are the taps of a VM that Load has started, until Plug.
+	unplugged []string
 
 	guarding sync.Mutex // starting and dismissing the guard
 	guard    *watchdog  // nil while nothing holds the VM up
@@ -73,9 +76,24 @@ func (v *VM) Kill(ctx context.Context) error {
 	if err := v.proc.kill(ctx); err != nil {
 		return fmt.Errorf("kill vm %s: %w", v.name, err)
 	}
+	v.keeper.release()
 	if err := v.restored.undo(); err != nil {
 		return fmt.Errorf("kill vm %s: %w", v.name, err)
 	}
+	return nil
+}
+
+// Plug brings the taps up that Load has made.
+func (v *VM) Plug(context.Context) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.unplugged) == 0 {
+		return nil
+	}
+	if err := v.hypervisor.plugTaps(v.unplugged); err != nil {
+		return fmt.Errorf("plug vm %s: %w", v.name, err)
+	}
+	v.unplugged = nil
 	return nil
 }
 
@@ -93,6 +111,7 @@ func (v *VM) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupTime)
 	defer cancel()
 	err := v.unpause(ctx)
+	v.keeper.release()
 	v.guards.Wait() // at most the second after which one that hangs is killed
 	v.client.Close()
 	v.proc.release()

@@ -62,22 +62,30 @@ func (v *VM) watchOver(ctx context.Context, atMost time.Duration, lost func()) (
 
 // startGuard starts a guard without a deadline.
 func (v *VM) startGuard() (*watchdog, error) {
+	w, err := newWatchdog(v.spawnGuard)
+	if err == nil {
+		v.guards.Go(w.listen)
+	}
+	return w, err
+}
+
+// newWatchdog starts a guard process, which spawn gives its end of the control
+// connection. The caller runs listen.
+func newWatchdog(spawn func(control int) (*os.Process, error)) (*watchdog, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(pair[1])
-	child, err := v.spawnGuard(pair[1])
+	child, err := spawn(pair[1])
 	if err != nil {
 		unix.Close(pair[0])
 		return nil, err
 	}
-	w := &watchdog{
+	return &watchdog{
 		control: os.NewFile(uintptr(pair[0]), "guard"), child: child,
 		over: make(chan struct{}), armed: make(chan struct{}, 1), holds: map[*hold]struct{}{},
-	}
-	v.guards.Go(w.listen)
-	return w, nil
+	}, nil
 }
 
 func (v *VM) spawnGuard(control int) (*os.Process, error) {
