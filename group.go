@@ -3,12 +3,17 @@ package snapline
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 )
 
 // Group is what a user declares: the members that make one distributed system.
 type Group struct {
 	Name    GroupName `json:"group"`
 	Members []Member  `json:"members"`
+	// AntiAffinity are sets of members of which no two may be placed on one host
+	// when Snapline chooses the hosts, as a recovery does. Where a user says which
+	// member goes where, that counts.
+	AntiAffinity [][]MemberName `json:"anti_affinity,omitempty"`
 }
 
 // Member is one virtual machine of a group.
@@ -74,6 +79,22 @@ func (g *Group) Problems() []Reason {
 			add(m, "qemu.qmp %s is already member %s's", m.QEMU.QMP, other)
 		} else {
 			sockets[at] = m.Name
+		}
+	}
+	return append(bad, g.affinityProblems()...)
+}
+
+func (g *Group) affinityProblems() (bad []Reason) {
+	for _, set := range g.AntiAffinity {
+		if len(set) < 2 {
+			bad = append(bad, Reason{Text: fmt.Sprintf("anti_affinity %v: it takes two members to be kept apart", set)})
+		}
+		for i, n := range set {
+			if g.Member(n) == nil {
+				bad = append(bad, Reason{Member: n, Text: "anti_affinity names it, and the group has no such member"})
+			} else if slices.Contains(set[:i], n) {
+				bad = append(bad, Reason{Member: n, Text: "anti_affinity names it twice in one set"})
+			}
 		}
 	}
 	return bad

@@ -33,10 +33,12 @@ var rules = []struct {
 	{"fencetest", []string{""}, nil, "conformance suites know the vocabulary only"},
 	{"diagram", []string{"evidence"}, nil, "the picture shows what the proof has found"},
 	{"groupfile", []string{""}, nil, "a file format knows the vocabulary only"},
+	{"placement", []string{""}, []string{"os", "net", "sync", "context", "log", "io", "math/rand", "syscall", "time"},
+		"who goes where is a pure function, the same for whoever asks beforehand"},
 	{"lab", []string{""}, nil, "the lab is a user's site: it runs the program, and knows nothing of its inside"},
 	{"repository", []string{""}, nil, "adapters know the vocabulary only, never each other"},
 	{"api", []string{""}, nil, "the API is a thin face of the vocabulary; node gives it behaviour"},
-	{"node", []string{"", "protocol", "evidence"}, nil, "node drives interfaces; cli chooses the adapters"},
+	{"node", []string{"", "protocol", "evidence", "placement"}, nil, "node drives interfaces; cli chooses the adapters"},
 	{".", []string{}, nil, "the vocabulary depends on nothing of ours"},
 }
 

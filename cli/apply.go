@@ -29,7 +29,9 @@ they run; nothing is started, stopped or changed. A group file:
   members:
     - name: n1
       host: h1
-      qemu: { qmp: /run/vms/n1.qmp }    # QEMU's monitor socket on that host`,
+      qemu: { qmp: /run/vms/n1.qmp }    # QEMU's monitor socket on that host
+  anti_affinity:                        # optional: of each set, never two
+    - [n1, n2, n3]                      # on one host when a recovery places them`,
 		Example: `  snapline apply -f group.yaml
   generate-group | snapline apply -f -`,
 		SuggestFor: []string{"create", "declare"},

@@ -6,6 +6,8 @@
 //	  - name: n1
 //	    host: h1
 //	    qemu: { qmp: /run/vms/n1.qmp }
+//	anti_affinity:          # optional: never two of a set on one host
+//	  - [n1, n2, n3]
 package groupfile
 
 import (
@@ -63,7 +65,7 @@ func (p *parser) err() error {
 }
 
 func (p *parser) group(root *node) snapline.Group {
-	f := p.fields(root, "a group file", "group", "members")
+	f := p.fields(root, "a group file", "group", "members", "anti_affinity")
 	if f == nil {
 		return snapline.Group{}
 	}
@@ -85,6 +87,7 @@ func (p *parser) group(root *node) snapline.Group {
 	for _, item := range items {
 		g.Members = append(g.Members, p.member(item, names, sockets))
 	}
+	g.AntiAffinity = p.apart(f["anti_affinity"], names)
 	return g
 }
 

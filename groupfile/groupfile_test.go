@@ -18,6 +18,8 @@ members:
     host: h1
     qemu: { qmp: /run/vms/n1.qmp }
   - {name: "n2", host: 007, qemu: {qmp: /run/vms/n1.qmp}}
+anti_affinity:
+  - [n1, n2]
 `
 
 func TestParse(t *testing.T) {
@@ -28,7 +30,7 @@ func TestParse(t *testing.T) {
 	want := snapline.Group{Name: "etcd", Members: []snapline.Member{
 		{Name: "n1", Host: "h1", QEMU: &snapline.QEMU{QMP: "/run/vms/n1.qmp"}},
 		{Name: "n2", Host: "007", QEMU: &snapline.QEMU{QMP: "/run/vms/n1.qmp"}},
-	}}
+	}, AntiAffinity: [][]snapline.MemberName{{"n1", "n2"}}}
 	if diff := cmp.Diff(want, g); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -39,7 +41,7 @@ func TestProblems(t *testing.T) {
 	for _, c := range []struct{ file, want string }{
 		{"", "1: the file is empty"},
 		{"# nothing\n", "1: the file is empty"},
-		{"x", "1: a group file is a mapping with group, members, not a text"},
+		{"x", "1: a group file is a mapping with group, members, anti_affinity, not a text"},
 		{"a: b: c", "1: mapping values are not allowed in this context"},
 		{"group: g\nmembers: []", "2: members is empty: list at least one"},
 		{"group: g\nmembers: 3", "2: members is a text, not a list"},
@@ -60,7 +62,11 @@ func TestProblems(t *testing.T) {
 		{member("{name: n1, host: h1, qemu: {qmp: /a}}\n- {name: n1, host: h1, qemu: {qmp: /x/../a}}"),
 			`4: member "n1" is declared already in line 3|4: qmp /x/../a on host h1 belongs already to the member in line 3`},
 		{member("&a {name: n1, host: h1, qemu: {qmp: /a}}\n- *a"), "4: aliases (*a) cannot be used in a group file"},
-		{good + "---\ngroup: more\n", "8: a second document begins: one file declares one group"},
+		{good + "---\ngroup: more\n", "10: a second document begins: one file declares one group"},
+		{member("{name: n1, host: h1, qemu: {qmp: /a}}\nanti_affinity: n1"), "4: anti_affinity is a text, not a list of lists of members"},
+		{member("{name: n1, host: h1, qemu: {qmp: /a}}\nanti_affinity: [n1]"), "4: anti_affinity has a text in it, not a list of members: write - [n1, n2]"},
+		{member("{name: n1, host: h1, qemu: {qmp: /a}}\nanti_affinity:\n- [n1, n1]\n- [n1]\n- [n1, n7, [x]]"),
+			`5: member "n1" is named twice|6: it takes two members to be kept apart|7: the group has no member "n7"|7: a member's name is a list, not a text`},
 		{strings.Repeat("#", MaxBytes+1), fmt.Sprintf("1: the file is larger than %d bytes", MaxBytes)},
 	} {
 		_, err := Parse("f", []byte(c.file))
