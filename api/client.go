@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"strconv"
 	"time"
 
 	"github.com/snapline/snapline"
@@ -134,6 +135,21 @@ func (c *Client) Snapshot(ctx context.Context, id snapline.SnapshotID) (snapline
 
 func (c *Client) Delete(ctx context.Context, id snapline.SnapshotID) error {
 	return c.do(ctx, http.MethodDelete, "/v1/snapshots/"+url.PathEscape(string(id)), nil, nil)
+}
+
+func (c *Client) Events(ctx context.Context, g snapline.GroupName, after uint64) ([]snapline.Event, error) {
+	q := url.Values{}
+	if g != "" {
+		q.Set("group", string(g))
+	}
+	if after > 0 {
+		q.Set("after", strconv.FormatUint(after, 10))
+	}
+	path := "/v1/events"
+	if len(q) > 0 {
+		path += "?" + q.Encode()
+	}
+	return get[[]snapline.Event](ctx, c, path)
 }
 
 func (c *Client) RepositoryInfo(ctx context.Context) (snapline.RepositoryInfo, error) {

@@ -25,6 +25,14 @@ var enums = [...]struct {
 	{"MemberStatus", "agent", []any{"online", "offline", "unknown"}},
 	{"MemberStatus", "vm", []any{"running", "paused", "gone", "unknown"}},
 	{"HostStatus", "agent", []any{"online", "offline"}},
+	{"Event", "kind", eventKinds()},
+}
+
+func eventKinds() (all []any) {
+	for _, k := range snapline.EventKinds() {
+		all = append(all, string(k))
+	}
+	return all
 }
 
 // requests are the schemas of what clients send: only in these is a field that

@@ -71,7 +71,7 @@ func TestKeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), silence+time.Second)
 		w := httptest.NewRecorder()
-		s := stream{w: w, rc: http.NewResponseController(w)}
+		s := stream[snapline.Progress]{w: w, rc: http.NewResponseController(w)}
 		s.run(ctx, cancel, func(func(snapline.Progress) bool) { <-ctx.Done() })
 		if n := strings.Count(w.Body.String(), ": keep-alive\n\n"); n < 3 {
 			t.Errorf("%d keep-alives in %v: %q", n, silence, w.Body)

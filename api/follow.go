@@ -28,7 +28,8 @@ const (
 // Operation tells why. The sequence must be ranged over, or ctx ended, for the
 // connection to be given back.
 func (c *Client) Progress(ctx context.Context, id snapline.OperationID, after uint64) (iter.Seq[snapline.Progress], error) {
-	f := follower{client: c, path: "/v1/operations/" + url.PathEscape(string(id)) + "/progress", last: after}
+	f := follower[snapline.Progress]{client: c, path: "/v1/operations/" + url.PathEscape(string(id)) + "/progress", last: after,
+		id: func(p snapline.Progress) uint64 { return p.ID }, ends: func(p snapline.Progress) bool { return p.Done }}
 	first, err := f.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -36,11 +37,25 @@ func (c *Client) Progress(ctx context.Context, id snapline.OperationID, after ui
 	return func(yield func(snapline.Progress) bool) { f.run(ctx, first, yield) }, nil
 }
 
-// follower reads one operation's stream over as many connections as it takes.
-type follower struct {
+// FollowEvents follows the log of events as Service says; see Progress for
+// what happens when the connection breaks.
+func (c *Client) FollowEvents(ctx context.Context, after uint64) (iter.Seq[snapline.Event], error) {
+	f := follower[snapline.Event]{client: c, path: "/v1/events/follow", last: after,
+		id: func(e snapline.Event) uint64 { return e.ID }, ends: func(snapline.Event) bool { return false }}
+	first, err := f.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return func(yield func(snapline.Event) bool) { f.run(ctx, first, yield) }, nil
+}
+
+// follower reads one stream over as many connections as it takes.
+type follower[T any] struct {
 	client *Client
 	path   string
 	last   uint64 // id of the last step that was yielded
+	id     func(T) uint64
+	ends   func(T) bool // there is none after it
 }
 
 // connection is one stream; close it whatever happened.
@@ -49,7 +64,7 @@ type connection struct {
 	close  func()
 }
 
-func (f *follower) connect(ctx context.Context) (*connection, error) {
+func (f *follower[T]) connect(ctx context.Context) (*connection, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	header := http.Header{"Accept": {eventsType}}
 	if f.last > 0 {
@@ -71,7 +86,7 @@ func (f *follower) connect(ctx context.Context) (*connection, error) {
 	}, nil
 }
 
-func (f *follower) run(ctx context.Context, conn *connection, yield func(snapline.Progress) bool) {
+func (f *follower[T]) run(ctx context.Context, conn *connection, yield func(T) bool) {
 	failed := 0
 	for ctx.Err() == nil {
 		if conn != nil {
@@ -100,7 +115,7 @@ func (f *follower) run(ctx context.Context, conn *connection, yield func(snaplin
 }
 
 // read yields the steps of one connection and reports whether that was all.
-func (f *follower) read(conn *connection, yield func(snapline.Progress) bool) (ended bool) {
+func (f *follower[T]) read(conn *connection, yield func(T) bool) (ended bool) {
 	for {
 		e, err := conn.events.next()
 		if err != nil {
@@ -109,15 +124,16 @@ func (f *follower) read(conn *connection, yield func(snapline.Progress) bool) (e
 		if e.name == endEvent {
 			return true
 		}
-		var p snapline.Progress
+		var p T
 		if e.name != "" && e.name != "message" || json.Unmarshal(e.data, &p) != nil {
 			continue // an event of a later version
 		}
-		if p.ID <= f.last {
+		id := f.id(p)
+		if id <= f.last {
 			continue // a server that replays too much must not make steps happen twice
 		}
-		f.last = p.ID
-		if !yield(p) || p.Done {
+		f.last = id
+		if !yield(p) || f.ends(p) {
 			return true
 		}
 	}

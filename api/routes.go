@@ -64,6 +64,7 @@ func (r routes) register(api huma.API) {
 	r.registerOperations(api, get)
 	r.registerRepository(api, get)
 	r.registerTrust(api, get)
+	r.registerEvents(api, get)
 }
 
 func (r routes) registerGroups(api huma.API, get func(id, path, summary string) huma.Operation) {

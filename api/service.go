@@ -46,6 +46,14 @@ type Service interface {
 	// goroutine. CodeNotFound as for Operation.
 	Progress(ctx context.Context, id snapline.OperationID, after uint64) (iter.Seq[snapline.Progress], error)
 
+	// Events lists what happened, oldest first: to one group ("": to all groups
+	// and hosts), after the event of the given ID. Only the latest some hundred
+	// events are kept; a group that is unknown has none.
+	Events(ctx context.Context, g snapline.GroupName, after uint64) ([]snapline.Event, error)
+	// FollowEvents yields the events with an ID above after, then new ones as they
+	// happen, until ctx ends. It is to be ranged over once, by one goroutine.
+	FollowEvents(ctx context.Context, after uint64) (iter.Seq[snapline.Event], error)
+
 	// Snapshots lists the committed snapshots of one group ("": of all), oldest
 	// first. A group without snapshots, or unknown, has an empty list.
 	Snapshots(ctx context.Context, g snapline.GroupName) ([]snapline.Snapshot, error)

@@ -107,6 +107,7 @@ hint}.
   apply, status GROUP   GroupStatus
   groups, status        list of GroupStatus
   hosts                 list of HostStatus
+  events                list of Event; with --follow one Event a line
   take                  TakeResult
   restore               RestoreResult
   list                  list of {id, group, note, taken_at, strategy, members,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -62,7 +63,32 @@ func runShow(ctx context.Context, svc api.Service, p printer, o showOptions) err
 	if err != nil {
 		return err
 	}
-	return p.result(s, func() error { return printSnapshot(p, s) })
+	return p.result(s, func() error {
+		if err := printSnapshot(p, s); err != nil {
+			return err
+		}
+		return printRestores(ctx, svc, p, s)
+	})
+}
+
+// printRestores says when the snapshot was brought back, and what that has
+// taken back. An older coordinator has no log.
+func printRestores(ctx context.Context, svc api.Service, p printer, s snapline.Snapshot) error {
+	events, err := svc.Events(ctx, s.Group.Name, 0)
+	if err != nil {
+		p.note("whether it was restored is not known: %v", err)
+		return nil
+	}
+	for _, e := range events {
+		if e.Snapshot != s.ID || e.Lost == nil {
+			continue
+		}
+		if err := p.line("restored %s: what the group did since the snapshot is lost (%s); peers outside the group are known from %s",
+			when(e.At), e.Lost.To.Sub(e.Lost.From).Round(time.Second), e.Lost.PeersFrom); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func printSnapshot(p printer, s snapline.Snapshot) error {

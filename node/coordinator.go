@@ -39,6 +39,7 @@ type Coordinator struct {
 	// another would take each other's marks for their own.
 	cutting chan struct{}
 	leases  *leases
+	events  *events
 
 	mu          sync.Mutex
 	ops         map[snapline.OperationID]*operation
@@ -67,8 +68,8 @@ func NewCoordinator(c CoordinatorConfig) (*Coordinator, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Coordinator{CoordinatorConfig: c, roster: newRoster(c.Clock), ready: make(chan struct{}), cutting: make(chan struct{}, 1),
-		leases: newLeases(c.Store, c.Clock, c.Log),
-		ops:    map[snapline.OperationID]*operation{}, now: map[snapline.GroupName]*operation{}}, nil
+		leases: newLeases(c.Store, c.Clock, c.Log), events: newEvents(c.Store, c.Clock, c.Log),
+		ops: map[snapline.OperationID]*operation{}, now: map[snapline.GroupName]*operation{}}, nil
 }
 
 // Run serves until ctx ends; rounds that are under way are then left to the
@@ -81,6 +82,10 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	if err := c.leases.takeOver(ctx); err != nil {
 		return err
 	}
+	if err := c.events.load(ctx); err != nil {
+		return err
+	}
+	c.running.Go(func() { c.events.save(ctx) })
 	if err := c.discardUnfinished(ctx); err != nil {
 		return err
 	}
@@ -153,7 +158,7 @@ func (c *Coordinator) welcome(_ context.Context, from snapline.Address, question
 		w.Refused = err.Error()
 	} else if from != snapline.ToAgent(h.Host) {
 		w.Refused = fmt.Sprintf("this is host %s, and its agent has signed in as %q: start it with the --name that it was enrolled with", h.Host, from)
-	} else if !c.roster.seen(h) {
+	} else if ok := c.seen(h); !ok {
 		w.Refused = fmt.Sprintf("another agent has taken over the name %s: give each host a name of its own", h.Host)
 	}
 	b, err := json.Marshal(w)
@@ -161,6 +166,18 @@ func (c *Coordinator) welcome(_ context.Context, from snapline.Address, question
 		c.Log.Error("encode welcome", "error", err)
 	}
 	return b
+}
+
+// seen notes that an agent lives, and tells who comes, or comes back.
+func (c *Coordinator) seen(h hello) (ok bool) {
+	news := c.roster.seen(h)
+	switch news {
+	case helloJoined:
+		c.events.add(snapline.Event{Kind: snapline.EventHostJoined, Host: h.Host, Text: fmt.Sprintf("host %s has joined", h.Host)})
+	case helloReturned:
+		c.events.add(snapline.Event{Kind: snapline.EventHostReturned, Host: h.Host, Text: fmt.Sprintf("host %s is back", h.Host)})
+	}
+	return news != helloRefused
 }
 
 // receive hands an agent's message to the operation that it is about. An agent
@@ -264,6 +281,7 @@ func (c *Coordinator) progressed(from snapline.Address, b []byte) {
 // hostLost tells every running operation that an agent has gone.
 func (c *Coordinator) hostLost(h snapline.HostName, why string) {
 	reason := snapline.Reason{Host: h, Text: why, Hint: "start the agent on that host again"}
+	c.events.add(snapline.Event{Kind: snapline.EventHostLost, Host: h, Text: fmt.Sprintf("host %s is lost: %s", h, why)})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, op := range c.now {

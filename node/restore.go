@@ -190,7 +190,8 @@ func (t *restoring) end(e protocol.RestoreDone) {
 		}
 	}
 	if e.Problem != nil {
-		t.c.Log.Warn("not restored", "snapshot", t.snapshot.ID, "error", e.Problem)
+		t.c.events.add(snapline.Event{Kind: snapline.EventRestoreFailed, Group: t.snapshot.Group.Name, Snapshot: t.snapshot.ID, Op: t.op.state().ID,
+			Text: fmt.Sprintf("%s was not restored: %s", t.snapshot.ID, e.Problem.Message), Reasons: e.Problem.Reasons})
 		t.op.finish("failed", func(o *snapline.Operation) { o.Error = e.Problem })
 		return
 	}
@@ -198,7 +199,9 @@ func (t *restoring) end(e protocol.RestoreDone) {
 	for _, m := range t.snapshot.Members {
 		r.Members = append(r.Members, snapline.RestoreMember{Name: m.Name, From: m.Host, Host: t.place[m.Name], LoadMS: e.LoadMS[m.Name]})
 	}
-	t.c.Log.Info("restored", "snapshot", t.snapshot.ID, "duration_ms", r.DurationMS)
+	lost := lostInterval(t.snapshot, t.c.Clock.Wall())
+	t.c.events.add(snapline.Event{Kind: snapline.EventRestored, Group: t.snapshot.Group.Name, Snapshot: t.snapshot.ID, Op: t.op.state().ID, Lost: lost,
+		Text: fmt.Sprintf("snapshot %s was restored in %.1f s; %s", t.snapshot.ID, r.DurationMS/1000, describeLost(lost))})
 	t.op.finish("done", func(o *snapline.Operation) { o.Restore = r })
 }
 

@@ -32,16 +32,30 @@ func newRoster(c Clock) *roster {
 	return &roster{clock: c, hosts: map[snapline.HostName]*hostState{}}
 }
 
+// What a hello tells beside that the agent lives.
+type helloNews int
+
+const (
+	helloAgain    helloNews = iota
+	helloJoined             // for the first time
+	helloReturned           // after it was lost
+	helloRefused            // the life that says hello has been taken over from
+)
+
 // seen notes a hello. A new life takes over from the one before, as after a
-// restart. It returns false when the life that says hello has been taken over
-// from: then two agents of one name are alive, and this one has to go.
-func (r *roster) seen(h hello) bool {
+// restart. When a life that has been taken over from says hello, two agents of
+// one name are alive, and this one has to go.
+func (r *roster) seen(h hello) helloNews {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := &hostState{hello: h, at: r.clock.Now(), wall: r.clock.Wall(), online: true}
+	news := helloJoined
 	if s := r.hosts[h.Host]; s != nil {
 		if slices.Contains(s.former, h.Incarnation) {
-			return false
+			return helloRefused
+		}
+		if news = helloAgain; !s.online {
+			news = helloReturned
 		}
 		next.former = s.former
 		if s.Incarnation != h.Incarnation {
@@ -49,7 +63,7 @@ func (r *roster) seen(h hello) bool {
 		}
 	}
 	r.hosts[h.Host] = next
-	return true
+	return news
 }
 
 // online reports whether the host's agent is alive.

@@ -174,7 +174,7 @@ func (t *take) commit(e protocol.Record) {
 func (t *take) end(problem *snapline.Error) {
 	if problem != nil {
 		problem.Message = strings.TrimSpace(fmt.Sprintf("snapshot %s was not taken: %s", t.id, problem.Message))
-		t.c.Log.Warn("not taken", "snapshot", t.id, "error", problem)
+		t.c.events.add(snapline.Event{Kind: snapline.EventTakeFailed, Group: t.group.Name, Op: t.op.state().ID, Text: problem.Message, Reasons: problem.Reasons})
 		t.op.finish("failed", func(o *snapline.Operation) { o.Error = problem })
 		return
 	}
@@ -187,7 +187,11 @@ func (t *take) end(problem *snapline.Error) {
 		r.Members = append(r.Members, snapline.TakeMember{Name: m.Name, Host: m.Host, Method: m.Capture.Method, Why: m.Capture.Why,
 			PauseMS: m.Capture.PauseMS, RAMBytes: m.VM.RAMBytes, StoredBytes: stored, Withheld: m.Counters.Withheld})
 	}
-	t.c.Log.Info("taken", "snapshot", t.id, "duration_ms", r.DurationMS)
+	text := fmt.Sprintf("snapshot %s was taken in %.1f s", t.id, r.DurationMS/1000)
+	if r.Verdict != nil {
+		text += ", " + r.Verdict.Text
+	}
+	t.c.events.add(snapline.Event{Kind: snapline.EventTaken, Group: t.group.Name, Snapshot: t.id, Op: t.op.state().ID, Text: text})
 	t.op.finish("done", func(o *snapline.Operation) { o.Take = r })
 }
 

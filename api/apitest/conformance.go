@@ -52,6 +52,8 @@ func Conformance(t *testing.T, fresh func(t *testing.T, held bool) Subject) {
 		{"PruneInvalid", false, testPruneInvalid},
 		{"PruneDryRun", false, testPruneDryRun},
 		{"Repair", false, testRepair},
+		{"Events", false, testEvents},
+		{"FollowEvents", false, testFollowEvents},
 		{"Busy", true, testBusy},
 		{"PruneWaits", true, testPruneWaits},
 		{"PruneCancel", true, testPruneCancel},

@@ -48,6 +48,9 @@ type Fake struct {
 	deleted   int        // snapshots whose space has not been freed
 	pruning   *operation // the repository's
 	ops       map[snapline.OperationID]*operation
+
+	events     []snapline.Event
+	moreEvents chan struct{} // closed and replaced with every event
 }
 
 var _ api.Service = (*Fake)(nil)
@@ -79,7 +82,8 @@ func New(o Options) *Fake {
 	ctx, stop := context.WithCancel(context.Background())
 	return &Fake{opts: o, ctx: ctx, stop: stop,
 		held: make(chan snapline.OperationID, 16), release: make(chan struct{}),
-		groups: map[snapline.GroupName]*group{}, ops: map[snapline.OperationID]*operation{}}
+		moreEvents: make(chan struct{}),
+		groups:     map[snapline.GroupName]*group{}, ops: map[snapline.OperationID]*operation{}}
 }
 
 // Close ends running operations and waits for them.

@@ -63,6 +63,14 @@ func (f Fault) Progress(ctx context.Context, id snapline.OperationID, after uint
 	return call(f, "Progress", func() (iter.Seq[snapline.Progress], error) { return f.Service.Progress(ctx, id, after) })
 }
 
+func (f Fault) Events(ctx context.Context, g snapline.GroupName, after uint64) ([]snapline.Event, error) {
+	return call(f, "Events", func() ([]snapline.Event, error) { return f.Service.Events(ctx, g, after) })
+}
+
+func (f Fault) FollowEvents(ctx context.Context, after uint64) (iter.Seq[snapline.Event], error) {
+	return call(f, "FollowEvents", func() (iter.Seq[snapline.Event], error) { return f.Service.FollowEvents(ctx, after) })
+}
+
 func (f Fault) Snapshots(ctx context.Context, g snapline.GroupName) ([]snapline.Snapshot, error) {
 	return call(f, "Snapshots", func() ([]snapline.Snapshot, error) { return f.Service.Snapshots(ctx, g) })
 }

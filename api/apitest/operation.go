@@ -47,6 +47,7 @@ func (f *Fake) finish(running **operation, o *operation, err error) {
 		o.op.Take, o.op.Restore, o.op.Prune, o.op.Repair = nil, nil, nil, nil
 		o.op.Error = f.failure(o, err)
 	}
+	f.ended(o.op)
 	f.append(o, snapline.Progress{Done: true, Text: o.op.State})
 }
 
