@@ -1,6 +1,12 @@
 package snapline
 
-import "strings"
+import (
+	"errors"
+	"strings"
+)
+
+// ErrNoVM is what adopting a virtual machine ends with when no process is it.
+var ErrNoVM = errors.New("the VM is not running")
 
 // Code classes an error for those who must act on it: each has one exit
 // status and one HTTP status.

@@ -127,8 +127,19 @@ type PruneRequest struct {
 	Group GroupName `json:"group,omitempty"`
 	// Keep says which stay; the zero policy deletes none, and frees only space.
 	Keep KeepPolicy `json:"keep,omitzero"`
+	// Scheduled leaves snapshots alone that no protection has taken.
+	Scheduled bool `json:"scheduled,omitempty"`
 	// DryRun changes nothing, and reports what would be done.
 	DryRun bool `json:"dry_run,omitempty"`
+}
+
+// Remove returns, of snapshots that are listed oldest first, those that are to
+// be deleted, oldest first.
+func (r PruneRequest) Remove(list []Snapshot) []Snapshot {
+	if r.Scheduled {
+		list = slices.DeleteFunc(slices.Clone(list), func(s Snapshot) bool { return !s.Scheduled })
+	}
+	return r.Keep.Remove(list)
 }
 
 // PruneResult is what a prune reports.

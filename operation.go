@@ -8,7 +8,7 @@ type OperationID string
 // Operation is work of a coordinator that takes its time, under way or done.
 type Operation struct {
 	ID    OperationID `json:"id"`
-	Kind  string      `json:"kind"`  // take, restore, prune, repair
+	Kind  string      `json:"kind"`  // take, restore, prune, repair, drain
 	State string      `json:"state"` // running, done, failed
 	// Group and Snapshot are empty where it is about all, or about none.
 	Group    GroupName  `json:"group"`
@@ -19,6 +19,7 @@ type Operation struct {
 	Restore *RestoreResult `json:"restore,omitempty"`
 	Prune   *PruneResult   `json:"prune,omitempty"`
 	Repair  *RepairResult  `json:"repair,omitempty"`
+	Drain   *DrainResult   `json:"drain,omitempty"`
 	Error   *Error         `json:"error,omitempty"`
 }
 
@@ -95,6 +96,8 @@ type GroupStatus struct {
 	Last      SnapshotID     `json:"last_snapshot,omitempty"`
 	LastAt    *time.Time     `json:"last_snapshot_at,omitempty"`
 	Members   []MemberStatus `json:"members"`
+	// Protection is nil when the group is not protected.
+	Protection *Protection `json:"protection,omitempty"`
 }
 
 // MemberStatus is one member as its agent sees it now.
@@ -102,7 +105,7 @@ type MemberStatus struct {
 	Name  MemberName `json:"name"`
 	Host  HostName   `json:"host"`  // where it is now
 	Agent string     `json:"agent"` // online, offline, unknown
-	VM    string     `json:"vm"`    // the hypervisor's word (running, paused, …); unreachable, unknown
+	VM    string     `json:"vm"`    // the hypervisor's word (running, paused, …); gone, unreachable, unknown
 	Text  string     `json:"text,omitempty"`
 }
 
@@ -114,4 +117,10 @@ type HostStatus struct {
 	Version     string      `json:"version"`
 	Hypervisor  string      `json:"hypervisor"`
 	LastSeen    time.Time   `json:"last_seen"`
+	// MemoryBytes is all of it, AvailableBytes what could be given to machines now.
+	MemoryBytes    int64 `json:"memory_bytes,omitempty"`
+	AvailableBytes int64 `json:"available_bytes,omitempty"`
+	Cores          int   `json:"cores,omitempty"`
+	// Drained hosts get no members until they are undrained.
+	Drained bool `json:"drained,omitempty"`
 }

@@ -8,14 +8,16 @@ import (
 // Snapshot is the record that makes a global snapshot exist. It is written
 // once, when every member's data is stored, and never changed.
 type Snapshot struct {
-	Format  int              `json:"format"`
-	ID      SnapshotID       `json:"id"`
-	Group   Group            `json:"group"`
-	Note    string           `json:"note,omitempty"`
-	TakenAt time.Time        `json:"taken_at"`
-	Cut     CutReport        `json:"cut"`
-	Verdict *Verdict         `json:"verdict,omitempty"`
-	Members []MemberSnapshot `json:"members"`
+	Format  int        `json:"format"`
+	ID      SnapshotID `json:"id"`
+	Group   Group      `json:"group"`
+	Note    string     `json:"note,omitempty"`
+	TakenAt time.Time  `json:"taken_at"`
+	// Scheduled snapshots were taken by a protection, whose retention they obey.
+	Scheduled bool             `json:"scheduled,omitempty"`
+	Cut       CutReport        `json:"cut"`
+	Verdict   *Verdict         `json:"verdict,omitempty"`
+	Members   []MemberSnapshot `json:"members"`
 }
 
 // SnapshotFormat is the Format of records that this version writes.

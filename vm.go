@@ -9,8 +9,9 @@ import (
 // implementation is package qemu. Safe for use from several goroutines.
 type Hypervisor interface {
 	// Adopt attaches to a running virtual machine that somebody else started.
-	// The error names what is wrong with the socket or the process. The VM keeps
-	// running whatever happens; let go of it with Close.
+	// The error names what is wrong with the socket or the process; it is ErrNoVM
+	// when there is none. The VM keeps running whatever happens; let go of it with
+	// Close.
 	Adopt(ctx context.Context, m Member) (VM, error)
 	// Reconcile finishes or undoes what an earlier life of this agent has left of
 	// disk snapshots. Called once, before anything else. What it cannot finish

@@ -20,17 +20,18 @@ var enums = [...]struct {
 	{"TakeRequest", "strategy", []any{string(snapline.Colour), string(snapline.Barrier)}},
 	{"CutReport", "strategy", []any{string(snapline.Colour), string(snapline.Barrier)}},
 	{"CaptureReport", "method", []any{"background-snapshot", "stop-and-copy"}},
-	{"Operation", "kind", []any{"take", "restore", "prune", "repair"}},
+	{"Operation", "kind", []any{"take", "restore", "prune", "repair", "drain"}},
 	{"Operation", "state", []any{"running", "done", "failed"}},
 	{"MemberStatus", "agent", []any{"online", "offline", "unknown"}},
-	{"MemberStatus", "vm", []any{"running", "paused", "gone", "unknown"}},
+	{"MemberStatus", "vm", []any{"running", "paused", "gone", "unreachable", "unknown"}},
 	{"HostStatus", "agent", []any{"online", "offline"}},
-	{"Event", "kind", eventKinds()},
+	{"Event", "kind", words(snapline.EventKinds())},
+	{"Protection", "state", words(snapline.ProtectionStates())},
 }
 
-func eventKinds() (all []any) {
-	for _, k := range snapline.EventKinds() {
-		all = append(all, string(k))
+func words[T ~string](list []T) (all []any) {
+	for _, w := range list {
+		all = append(all, string(w))
 	}
 	return all
 }
@@ -38,7 +39,8 @@ func eventKinds() (all []any) {
 // requests are the schemas of what clients send: only in these is a field that
 // nobody knows a mistake. In an answer it is a later version's.
 var requests = [...]string{"Group", "Member", "QEMU", "TakeRequest", "Placement", "PruneRequest", "KeepPolicy",
-	"TokenRequest", "CertificateRequest", "RenewRequest"}
+	"TokenRequest", "CertificateRequest", "RenewRequest",
+	"ProtectBody", "DrainBody"}
 
 // describe completes the OpenAPI document with what the vocabulary's types
 // cannot say about themselves: the values of enumerations and the errors.

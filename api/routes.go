@@ -65,6 +65,7 @@ func (r routes) register(api huma.API) {
 	r.registerRepository(api, get)
 	r.registerTrust(api, get)
 	r.registerEvents(api, get)
+	r.registerProtection(api, get)
 }
 
 func (r routes) registerGroups(api huma.API, get func(id, path, summary string) huma.Operation) {

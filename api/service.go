@@ -24,6 +24,31 @@ type Service interface {
 	// no such group. An agent that does not answer is a status, not an error.
 	Status(ctx context.Context, g snapline.GroupName) (snapline.GroupStatus, error)
 
+	// Protect takes a snapshot of the group at every interval and brings the group
+	// back by itself when a host is lost; for a protected group it changes how.
+	// CodeNotFound, CodeInvalid with all reasons.
+	Protect(ctx context.Context, r snapline.ProtectRequest) (snapline.GroupStatus, error)
+	// Unprotect ends that: CodeNotFound when there is no such group or it is not
+	// protected, CodeBusy while it is being restored.
+	Unprotect(ctx context.Context, g snapline.GroupName) error
+	// Recover starts to bring a group back from its last snapshot on the hosts that
+	// remain, and returns at once. CodeNotFound; CodeInvalid when a host that is
+	// said to be dead is not; CodeRefused with all reasons when there is no
+	// snapshot, no room, a member that may be running where nobody can be asked,
+	// or nothing to recover; CodeBusy.
+	Recover(ctx context.Context, r snapline.RecoverRequest) (snapline.Operation, error)
+	// PlanRecovery says what Recover would do now, and changes nothing. What stands
+	// in the way are the plan's reasons; errors are Recover's others.
+	PlanRecovery(ctx context.Context, r snapline.RecoverRequest) (snapline.RecoveryPlan, error)
+
+	// Drain starts to give a host back: its groups are snapshotted and restored
+	// without it, and it gets no more members. It returns at once. CodeNotFound,
+	// CodeInvalid, CodeBusy while the host is being drained.
+	Drain(ctx context.Context, r snapline.DrainRequest) (snapline.Operation, error)
+	// Undrain lets a host have members again; one that is not drained is no error.
+	// CodeNotFound, CodeBusy while it is being drained.
+	Undrain(ctx context.Context, h snapline.HostName) error
+
 	// Take starts a snapshot and returns at once; Progress follows it.
 	// CodeNotFound, CodeInvalid (no such strategy), CodeBusy. What the members
 	// find while preparing is the operation's error, not Take's.

@@ -27,6 +27,7 @@ const (
 	groupSnapshots = "snapshots"
 	groupGroups    = "groups"
 	groupAccess    = "access"
+	groupRecovery  = "recovery"
 	groupRun       = "run"
 )
 
@@ -89,11 +90,13 @@ or on other hosts.`,
 	root.PersistentFlags().StringVar(&e.credentialFile, "credential", "", "`FILE` that says who you are (default: env "+envCredential+", else ~/.config/snapline/credential.pem)")
 	root.PersistentFlags().BoolVar(&e.json, "json", false, `print JSON on stdout; see "snapline help json"`)
 	root.AddGroup(&cobra.Group{ID: groupSnapshots, Title: "Snapshots:"}, &cobra.Group{ID: groupGroups, Title: "Groups and hosts:"},
+		&cobra.Group{ID: groupRecovery, Title: "Recovery:"},
 		&cobra.Group{ID: groupRepository, Title: "Repository:"}, &cobra.Group{ID: groupAccess, Title: "Who may:"})
 	if len(d.Extra) > 0 {
 		root.AddGroup(&cobra.Group{ID: groupRun, Title: "Running Snapline:"})
 	}
 	addTo(root, groupGroups, applyCommand(e), groupsCommand(e), statusCommand(e), hostsCommand(e), eventsCommand(e))
+	addTo(root, groupRecovery, protectCommand(e), unprotectCommand(e), recoverCommand(e), drainCommand(e), undrainCommand(e))
 	addTo(root, groupSnapshots, takeCommand(e), listCommand(e), showCommand(e), restoreCommand(e), deleteCommand(e), pruneCommand(e), verifyCommand(e), exportCommand(e))
 	addTo(root, groupRepository, repoCommand(e))
 	addTo(root, groupAccess, initCommand(e), tokenCommand(e), userCommand(e), certificateCommand(e), revokeCommand(e), auditCommand(e))

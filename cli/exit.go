@@ -104,12 +104,17 @@ Progress and messages go to stderr as ever. A command that fails prints nothing
 on stdout, and as the last line of stderr an object {code, message, reasons,
 hint}.
 
-  apply, status GROUP   GroupStatus
+  apply, status GROUP,  GroupStatus
+  protect
   groups, status        list of GroupStatus
   hosts                 list of HostStatus
   events                list of Event; with --follow one Event a line
   take                  TakeResult
-  restore               RestoreResult
+  unprotect             {group, state: "unprotected"}
+  restore, recover      RestoreResult
+  recover --dry-run     RecoveryPlan
+  drain                 DrainResult
+  undrain               {host, state: "undrained"}
   list                  list of {id, group, note, taken_at, strategy, members,
                         pause_ms (longest), ram_bytes, stored_bytes}
   show                  Snapshot

@@ -35,8 +35,12 @@ func runHosts(ctx context.Context, svc api.Service, p printer) error {
 		}
 		var rows [][]any
 		for _, h := range hosts {
-			rows = append(rows, []any{h.Name, h.Agent, dash(h.Hypervisor), dash(h.Version), when(h.LastSeen)})
+			agent := h.Agent
+			if h.Drained {
+				agent += ", drained"
+			}
+			rows = append(rows, []any{h.Name, agent, dash(h.Hypervisor), dash(h.Version), h.Cores, size(h.AvailableBytes), when(h.LastSeen)})
 		}
-		return p.table([]column{left("HOST"), left("AGENT"), left("HYPERVISOR"), left("VERSION"), left("LAST SEEN")}, rows)
+		return p.table([]column{left("HOST"), left("AGENT"), left("HYPERVISOR"), left("VERSION"), right("CORES"), right("FREE MEMORY"), left("LAST SEEN")}, rows)
 	})
 }

@@ -83,6 +83,9 @@ func printStatus(p printer, s snapline.GroupStatus) error {
 	if err := p.line("group %s, %s, %s", s.Group.Name, count(len(s.Members), "member"), last); err != nil {
 		return err
 	}
+	if err := printProtection(p, s.Protection); err != nil {
+		return err
+	}
 	return printMembers(p, s)
 }
 

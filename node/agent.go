@@ -35,8 +35,10 @@ type AgentConfig struct {
 	OpenRepository func(ctx context.Context, location string) (snapline.Repository, error)
 	// HypervisorName and version for people, "QEMU 7.2.22".
 	HypervisorName string
-	Clock          Clock // default BootClock
-	Log            *slog.Logger
+	// Resources says what this host has; default HostResources.
+	Resources func() (Resources, error)
+	Clock     Clock // default BootClock
+	Log       *slog.Logger
 	// Trace, when set, gets every event and effect of every machine.
 	Trace func(who string, at snapline.Instant, what any)
 }
@@ -79,6 +81,9 @@ func NewAgent(c AgentConfig) (*Agent, error) {
 	}
 	if c.EndAfter == 0 {
 		c.EndAfter = defaultEndAfter
+	}
+	if c.Resources == nil {
+		c.Resources = HostResources
 	}
 	var b [8]byte
 	if _, err := rand.Read(b[:]); err != nil {
@@ -141,6 +146,11 @@ func (a *Agent) sayHello(ctx context.Context) error {
 	for {
 		h := hello{Host: a.Host, Incarnation: a.life, Version: a.Version, Hypervisor: a.HypervisorName}
 		h.Fenced, h.Unfenced = a.fences.standing()
+		h.Leased = a.fences.leased()
+		var err error
+		if h.Resources, err = a.Resources(); err != nil {
+			a.Log.Warn("what this host has", "error", err)
+		}
 		question, err := json.Marshal(h)
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/snapline/snapline"
 )
@@ -25,6 +26,9 @@ func (a *Agent) answer(ctx context.Context, from snapline.Address, question []by
 	return b
 }
 
+// vmGone is the status of a member that no process is.
+const vmGone = "gone"
+
 // inspect looks at one member. A VM that no round holds is adopted for a moment
 // and let go.
 func (a *Agent) inspect(ctx context.Context, g snapline.GroupName, m snapline.Member) snapline.MemberStatus {
@@ -40,6 +44,9 @@ func (a *Agent) inspect(ctx context.Context, g snapline.GroupName, m snapline.Me
 		adopted, err := a.Hypervisor.Adopt(ctx, m)
 		if err != nil {
 			s.VM, s.Text = "unreachable", err.Error()
+			if errors.Is(err, snapline.ErrNoVM) {
+				s.VM = vmGone
+			}
 			return s
 		}
 		defer adopted.Close()

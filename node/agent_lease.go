@@ -48,6 +48,19 @@ func (f *fences) standing() (up []memberRef, down []unfenced) {
 	return up, down
 }
 
+// leased lists the members that a fence with a lease stands around, those of the
+// agent's former lives among them, whether it covers the machine or not.
+func (f *fences) leased() (refs []memberRef) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for k, m := range f.all {
+		if !m.loaded && m.rules.Leased() {
+			refs = append(refs, memberRef{k.group, k.member})
+		}
+	}
+	return refs
+}
+
 // answered does what the coordinator says in its answer to the hello that was
 // sent at the instant asked. Leases count from there: whatever the answer's
 // delay, the coordinator cannot have counted from earlier.

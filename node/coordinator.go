@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/snapline/snapline"
 	"github.com/snapline/snapline/protocol"
@@ -21,8 +22,11 @@ type CoordinatorConfig struct {
 	Location  string
 	Post      snapline.Codepoint // default PostCodepoint
 	Deadlines snapline.Deadlines // default DefaultDeadlines
-	Clock     Clock              // default BootClock
-	Log       *slog.Logger
+	// Lease is how long a host may run members of protected groups without an
+	// answer of ours; default DefaultLease.
+	Lease time.Duration
+	Clock Clock // default BootClock
+	Log   *slog.Logger
 	// Trace, when set, gets every event and effect of every machine.
 	Trace func(who string, at snapline.Instant, what any)
 }
@@ -40,6 +44,16 @@ type Coordinator struct {
 	cutting chan struct{}
 	leases  *leases
 	events  *events
+	pace    pace
+
+	// protecting lets one at a time begin or end a protection.
+	protecting sync.Mutex
+	// fate guards who may run where; see fate.go. It comes before mu and the
+	// roster's lock.
+	fate    sync.Mutex
+	groups  map[snapline.GroupName]groupRecord // as they are in the store
+	keepers map[snapline.GroupName]*keeper
+	drained map[snapline.HostName]*draining
 
 	mu          sync.Mutex
 	ops         map[snapline.OperationID]*operation
@@ -61,14 +75,21 @@ func NewCoordinator(c CoordinatorConfig) (*Coordinator, error) {
 	if err := c.Deadlines.Valid(); err != nil {
 		return nil, err
 	}
+	if c.Lease == 0 {
+		c.Lease = snapline.DefaultLease
+	}
+	if err := snapline.CheckLease(c.Lease); err != nil {
+		return nil, err
+	}
 	if c.Clock == nil {
 		c.Clock = BootClock{}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Coordinator{CoordinatorConfig: c, roster: newRoster(c.Clock), ready: make(chan struct{}), cutting: make(chan struct{}, 1),
-		leases: newLeases(c.Store, c.Clock, c.Log), events: newEvents(c.Store, c.Clock, c.Log),
+	return &Coordinator{CoordinatorConfig: c, roster: newRoster(c.Clock, c.Lease), ready: make(chan struct{}), cutting: make(chan struct{}, 1),
+		leases: newLeases(c.Store, c.Clock, c.Log), events: newEvents(c.Store, c.Clock, c.Log), pace: defaultPace,
+		groups: map[snapline.GroupName]groupRecord{}, keepers: map[snapline.GroupName]*keeper{}, drained: map[snapline.HostName]*draining{},
 		ops: map[snapline.OperationID]*operation{}, now: map[snapline.GroupName]*operation{}}, nil
 }
 
@@ -77,6 +98,7 @@ func NewCoordinator(c CoordinatorConfig) (*Coordinator, error) {
 func (c *Coordinator) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	c.ctx = ctx
+	defer c.events.flush(context.WithoutCancel(ctx)) // what the others say at their end, too
 	defer c.running.Wait()
 	defer cancel()
 	if err := c.leases.takeOver(ctx); err != nil {
@@ -87,6 +109,12 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	}
 	c.running.Go(func() { c.events.save(ctx) })
 	if err := c.discardUnfinished(ctx); err != nil {
+		return err
+	}
+	if err := c.loadGroups(ctx); err != nil {
+		return err
+	}
+	if err := c.loadDrained(ctx); err != nil {
 		return err
 	}
 	for at, handle := range map[snapline.Address]func(snapline.Address, []byte){
@@ -103,6 +131,9 @@ func (c *Coordinator) Run(ctx context.Context) error {
 		return fmt.Errorf("listen for agents: %w", err)
 	}
 	defer stop()
+	if err := c.loadProtections(ctx); err != nil {
+		return err
+	}
 	close(c.ready)
 	c.roster.watch(ctx, c.hostLost)
 	return nil
@@ -158,7 +189,7 @@ func (c *Coordinator) welcome(_ context.Context, from snapline.Address, question
 		w.Refused = err.Error()
 	} else if from != snapline.ToAgent(h.Host) {
 		w.Refused = fmt.Sprintf("this is host %s, and its agent has signed in as %q: start it with the --name that it was enrolled with", h.Host, from)
-	} else if ok := c.seen(h); !ok {
+	} else if !c.seen(h, &w) {
 		w.Refused = fmt.Sprintf("another agent has taken over the name %s: give each host a name of its own", h.Host)
 	}
 	b, err := json.Marshal(w)
@@ -168,9 +199,18 @@ func (c *Coordinator) welcome(_ context.Context, from snapline.Address, question
 	return b
 }
 
-// seen notes that an agent lives, and tells who comes, or comes back.
-func (c *Coordinator) seen(h hello) (ok bool) {
+// seen notes that an agent lives, says what may run there, and tells who comes,
+// or comes back.
+func (c *Coordinator) seen(h hello, w *welcome) (ok bool) {
+	c.fate.Lock()
 	news := c.roster.seen(h)
+	if news != helloRefused {
+		c.leaseFor(h, w)
+	}
+	c.fate.Unlock()
+	if news == helloJoined || news == helloReturned {
+		c.nudgeKeepers()
+	}
 	switch news {
 	case helloJoined:
 		c.events.add(snapline.Event{Kind: snapline.EventHostJoined, Host: h.Host, Text: fmt.Sprintf("host %s has joined", h.Host)})
@@ -287,4 +327,5 @@ func (c *Coordinator) hostLost(h snapline.HostName, why string) {
 	for _, op := range c.now {
 		op.hostLost(h, reason)
 	}
+	c.running.Go(c.nudgeKeepers) // fate comes before mu
 }

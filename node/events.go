@@ -88,8 +88,8 @@ func (e *events) add(ev snapline.Event) {
 	e.more = make(chan struct{})
 }
 
-// save writes what was added to the store, until ctx ends; then once more, for
-// a moment.
+// save writes what was added to the store, until ctx ends. What is left then is
+// flush's.
 func (e *events) save(ctx context.Context) {
 	for {
 		e.mu.Lock()
@@ -104,15 +104,13 @@ func (e *events) save(ctx context.Context) {
 			case <-time.After(time.Second):
 				continue
 			case <-ctx.Done():
+				return
 			}
-		}
-		if ctx.Err() != nil {
-			e.flush(context.WithoutCancel(ctx))
-			return
 		}
 		select {
 		case <-more:
 		case <-ctx.Done():
+			return
 		}
 	}
 }

@@ -26,6 +26,7 @@ func TestEventsAreBoundedAndOutliveTheCoordinator(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		<-done
+		e.flush(t.Context())
 		if keys, err := store.Keys(t.Context(), eventPrefix); err != nil || len(keys) != keptEvents {
 			t.Fatalf("%d keys in the store, %v", len(keys), err)
 		}

@@ -98,7 +98,7 @@ func (f *fakeHypervisor) Adopt(ctx context.Context, m snapline.Member) (snapline
 	}
 	vm := f.cloud.find(f.host, m.Name)
 	if vm == nil {
-		return nil, fmt.Errorf("QMP socket %s: no such file", m.QEMU.QMP)
+		return nil, fmt.Errorf("QMP socket %s: %w", m.QEMU.QMP, snapline.ErrNoVM)
 	}
 	return vm, nil
 }

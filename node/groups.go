@@ -62,6 +62,30 @@ func (c *Coordinator) putGroup(ctx context.Context, rec groupRecord, revision ui
 	if _, err := c.Store.Swap(ctx, groupPrefix+string(rec.Group.Name), b, revision); err != nil {
 		return fmt.Errorf("write group %s: %w", rec.Group.Name, err)
 	}
+	c.fate.Lock()
+	defer c.fate.Unlock()
+	c.groups[rec.Group.Name] = rec
+	if k := c.keepers[rec.Group.Name]; k != nil {
+		k.nudge()
+	}
+	return nil
+}
+
+// loadGroups reads what was declared to earlier coordinators.
+func (c *Coordinator) loadGroups(ctx context.Context) error {
+	keys, err := c.Store.Keys(ctx, groupPrefix)
+	if err != nil {
+		return fmt.Errorf("read groups: %w", err)
+	}
+	for _, k := range keys {
+		rec, _, err := c.group(ctx, snapline.GroupName(k[len(groupPrefix):]))
+		if err != nil {
+			return err
+		}
+		c.fate.Lock()
+		c.groups[rec.Group.Name] = rec
+		c.fate.Unlock()
+	}
 	return nil
 }
 
@@ -123,11 +147,14 @@ func (c *Coordinator) Status(ctx context.Context, g snapline.GroupName) (snaplin
 func (c *Coordinator) status(ctx context.Context, rec groupRecord) snapline.GroupStatus {
 	g := rec.placed()
 	s := snapline.GroupStatus{Group: rec.Group, Members: make([]snapline.MemberStatus, len(g.Members))}
-	c.mu.Lock()
-	if op := c.now[g.Name]; op != nil {
+	if op := c.runningOn(g.Name); op != nil {
 		s.Operation = op.state().ID
 	}
-	c.mu.Unlock()
+	c.fate.Lock()
+	if k := c.keepers[g.Name]; k != nil {
+		s.Protection = k.status()
+	}
+	c.fate.Unlock()
 	if all, err := c.Snapshots(ctx, g.Name); err == nil && len(all) > 0 {
 		last := all[len(all)-1]
 		s.Last, s.LastAt = last.ID, &last.TakenAt
@@ -167,7 +194,13 @@ func (c *Coordinator) inspect(ctx context.Context, g snapline.GroupName, m snapl
 
 // Hosts lists every agent that this coordinator has heard of.
 func (c *Coordinator) Hosts(context.Context) ([]snapline.HostStatus, error) {
-	return c.roster.list(), nil
+	all := c.roster.list()
+	c.fate.Lock()
+	defer c.fate.Unlock()
+	for i := range all {
+		all[i].Drained = c.drained[all[i].Name] != nil
+	}
+	return all, nil
 }
 
 // lastRound returns the number of the group's last round, and its revision.

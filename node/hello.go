@@ -26,9 +26,14 @@ type hello struct {
 	// Unfenced those that should and do not.
 	Fenced   []memberRef `json:"fenced,omitempty"`
 	Unfenced []unfenced  `json:"unfenced,omitempty"`
+	// Leased are all that a fence with a lease stands around, also one of a former
+	// life of the agent, which may not cover the machine.
+	Leased []memberRef `json:"leased,omitempty"`
+	Resources
 }
 
-// welcome is the coordinator's answer: where snapshots go.
+// welcome is the coordinator's answer: where snapshots go, and for how long which
+// members may run.
 type welcome struct {
 	Repository   string `json:"repository"`    // as the coordinator was told it
 	RepositoryID string `json:"repository_id"` // to see that the host sees the same one

@@ -7,7 +7,7 @@ const (
 	probedFor   = 15 * time.Second       // from PROBE to ARM at the most, as DefaultDeadlines' Ready
 	lingerFor   = 100 * time.Millisecond // for packets in transit to be recorded after DISARM
 	helloEvery  = time.Second
-	offlineIn   = 5 * time.Second        // without a hello
+	rosterLook  = 100 * time.Millisecond // for hosts that have fallen silent
 	probeWait   = 25 * time.Millisecond  // for the other members' probes to arrive
 	reportEvery = 250 * time.Millisecond // progress of long work
 	resumeLimit = 10 * time.Second       // to resume a VM when a round is dropped

@@ -226,7 +226,7 @@ func (p *pruning) snapshots(ctx context.Context) error {
 		return err
 	}
 	var groups []snapline.GroupName
-	for _, s := range p.request.Keep.Remove(all) {
+	for _, s := range p.request.Remove(all) {
 		if !slices.Contains(groups, s.Group.Name) {
 			groups = append(groups, s.Group.Name)
 		}
@@ -255,7 +255,7 @@ func (p *pruning) group(ctx context.Context, g snapline.GroupName) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range p.request.Keep.Remove(all) {
+	for _, s := range p.request.Remove(all) {
 		if !p.request.DryRun {
 			p.op.say(snapline.Progress{Phase: "delete", Text: string(s.ID)})
 			if err := p.c.Repository.Delete(ctx, s.ID); err != nil && !errors.Is(err, snapline.ErrNotFound) {

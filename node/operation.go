@@ -108,6 +108,7 @@ func (o *operation) follow(ctx context.Context, after uint64) iter.Seq[snapline.
 const (
 	kindTake    = "take"
 	kindRestore = "restore"
+	kindDrain   = "drain"
 )
 
 // claim makes the caller the only one who changes the group until release.

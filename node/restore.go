@@ -22,10 +22,16 @@ func (c *Coordinator) Restore(ctx context.Context, r snapline.RestoreRequest) (s
 	if v := s.Verdict; v != nil && v.State == snapline.Inconsistent {
 		return snapline.Operation{}, &snapline.Error{Code: snapline.CodeDamaged, Message: fmt.Sprintf("snapshot %s is no consistent cut: %s", s.ID, v.Text), Hint: "restore another one"}
 	}
-	place, err := placement(s, r.Place)
+	place, err := placeAsAsked(s, r.Place)
 	if err != nil {
 		return snapline.Operation{}, err
 	}
+	return c.restore(s, place, nil)
+}
+
+// restore starts a restore. gone are hosts that take no part in it because what
+// runs there talks to nobody.
+func (c *Coordinator) restore(s snapline.Snapshot, place map[snapline.MemberName]snapline.HostName, gone map[snapline.HostName]bool) (snapline.Operation, error) {
 	id := snapline.OperationID(fmt.Sprintf("restore-%s-%s", s.ID, strings.ToLower(rand.Text()[:8])))
 	op := newOperation(c.Clock, snapline.Operation{ID: id, Kind: kindRestore, Group: s.Group.Name, Snapshot: s.ID})
 	release, err := c.begin(s.Group.Name, op)
@@ -33,13 +39,13 @@ func (c *Coordinator) Restore(ctx context.Context, r snapline.RestoreRequest) (s
 		return snapline.Operation{}, err
 	}
 	op.end = release
-	t := &restoring{c: c, op: op, snapshot: s, place: place, began: time.Now()}
+	t := &restoring{c: c, op: op, snapshot: s, place: place, gone: gone, began: time.Now()}
 	c.running.Go(t.run)
 	return op.state(), nil
 }
 
-// placement says where each member goes: where it ran, or where it was asked.
-func placement(s snapline.Snapshot, asked map[snapline.MemberName]snapline.HostName) (map[snapline.MemberName]snapline.HostName, error) {
+// placeAsAsked says where each member goes: where it ran, or where it was asked.
+func placeAsAsked(s snapline.Snapshot, asked map[snapline.MemberName]snapline.HostName) (map[snapline.MemberName]snapline.HostName, error) {
 	place := map[snapline.MemberName]snapline.HostName{}
 	for _, m := range s.Members {
 		place[m.Name] = m.Host
@@ -66,6 +72,7 @@ type restoring struct {
 	op       *operation
 	snapshot snapline.Snapshot
 	place    map[snapline.MemberName]snapline.HostName
+	gone     map[snapline.HostName]bool
 	began    time.Time
 	machine  *protocol.Restore
 	done     bool
@@ -103,11 +110,12 @@ func (t *restoring) run() {
 }
 
 // stopHosts lists where an instance of a member may be living: where the
-// members are, and every other host whose agent can be asked.
+// members are, and every other host whose agent can be asked. Of those that are
+// gone and cannot be asked, nobody waits.
 func (t *restoring) stopHosts() []snapline.HostName {
 	set := map[snapline.HostName]bool{}
 	for _, h := range t.current() {
-		set[h] = true
+		set[h] = !t.gone[h]
 	}
 	for _, h := range t.c.roster.list() {
 		if h.Agent == "online" {
@@ -115,8 +123,10 @@ func (t *restoring) stopHosts() []snapline.HostName {
 		}
 	}
 	var out []snapline.HostName
-	for h := range set {
-		out = append(out, h)
+	for h, is := range set {
+		if is {
+			out = append(out, h)
+		}
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i] < out[j] })
 	return out
@@ -141,10 +151,14 @@ func (t *restoring) reachable() *snapline.Error {
 		if !t.c.roster.online(h) {
 			add(m, h, "is to run there, but no agent of this host is online", "start the agent, or choose another host with --place")
 		}
+		if t.c.isDrained(h) {
+			add(m, h, "is to run there, but the host is drained", "choose another host with --place, or: snapline undrain "+string(h))
+		}
 	}
 	for m, h := range t.current() {
-		if !t.c.roster.online(h) && t.place[m] != h {
-			add(m, h, "may still be running there, and no agent of this host is online to stop it", "start the agent on that host again")
+		if !t.c.roster.online(h) && t.place[m] != h && !t.gone[h] {
+			add(m, h, "may still be running there, and no agent of this host is online to stop it",
+				fmt.Sprintf("start the agent on that host again, or bring the group back without it: snapline recover %s", t.snapshot.Group.Name))
 		}
 	}
 	if len(problem.Reasons) == 0 {

@@ -13,6 +13,11 @@ import (
 // roster knows which agents are alive.
 type roster struct {
 	clock Clock
+	// silence is how long after its last hello a host's lease has surely run out.
+	silence time.Duration
+	// began is when this coordinator did: an earlier one may have answered every
+	// host just before.
+	began snapline.Instant
 	mu    sync.Mutex
 	hosts map[snapline.HostName]*hostState
 }
@@ -28,8 +33,12 @@ type hostState struct {
 // formerLives is how many earlier lives of an agent are remembered.
 const formerLives = 8
 
-func newRoster(c Clock) *roster {
-	return &roster{clock: c, hosts: map[snapline.HostName]*hostState{}}
+// inFlight is for packets that had passed a gate before it closed, to arrive or
+// be lost.
+const inFlight = 250 * time.Millisecond
+
+func newRoster(c Clock, lease time.Duration) *roster {
+	return &roster{clock: c, silence: snapline.LeaseOver(0, lease).Sub(0) + inFlight, began: c.Now(), hosts: map[snapline.HostName]*hostState{}}
 }
 
 // What a hello tells beside that the agent lives.
@@ -74,13 +83,39 @@ func (r *roster) online(h snapline.HostName) bool {
 	return s != nil && s.online
 }
 
+// unheardLeases is for how many leases a new coordinator waits for the agents of
+// its predecessor: they have to find it first.
+const unheardLeases = 3
+
+// out reports whether the host's lease has surely run out: from then on what
+// runs there of protected groups talks to nobody.
+func (r *roster) out(h snapline.HostName) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.hosts[h]; s != nil {
+		return !s.online
+	}
+	return r.clock.Now().Sub(r.began) > unheardLeases*r.silence
+}
+
+// has returns what the host last said, and whether it is online.
+func (r *roster) has(h snapline.HostName) (hello, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.hosts[h]; s != nil {
+		return s.hello, s.online
+	}
+	return hello{}, false
+}
+
 // list returns every host that was ever heard of, by name.
 func (r *roster) list() []snapline.HostStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out := make([]snapline.HostStatus, 0, len(r.hosts))
 	for _, s := range r.hosts {
-		st := snapline.HostStatus{Name: s.Host, Agent: "offline", Incarnation: s.Incarnation, Version: s.Version, Hypervisor: s.Hypervisor, LastSeen: s.wall}
+		st := snapline.HostStatus{Name: s.Host, Agent: "offline", Incarnation: s.Incarnation, Version: s.Version, Hypervisor: s.Hypervisor, LastSeen: s.wall,
+			MemoryBytes: s.MemoryBytes, AvailableBytes: s.AvailableBytes, Cores: s.Cores}
 		if s.online {
 			st.Agent = "online"
 		}
@@ -92,7 +127,7 @@ func (r *roster) list() []snapline.HostStatus {
 
 // watch calls lost for every agent that falls silent, until ctx ends.
 func (r *roster) watch(ctx context.Context, lost func(snapline.HostName, string)) {
-	tick := time.NewTicker(helloEvery)
+	tick := time.NewTicker(rosterLook)
 	defer tick.Stop()
 	for {
 		select {
@@ -101,7 +136,7 @@ func (r *roster) watch(ctx context.Context, lost func(snapline.HostName, string)
 		case <-tick.C:
 		}
 		for _, h := range r.silent() {
-			lost(h, "the agent has not been heard of for "+offlineIn.String())
+			lost(h, "the agent has not been heard of for "+r.silence.Round(100*time.Millisecond).String())
 		}
 	}
 }
@@ -111,7 +146,7 @@ func (r *roster) silent() []snapline.HostName {
 	defer r.mu.Unlock()
 	var gone []snapline.HostName
 	for _, s := range r.hosts {
-		if s.online && r.clock.Now().Sub(s.at) > offlineIn {
+		if s.online && r.clock.Now().Sub(s.at) > r.silence {
 			s.online = false
 			gone = append(gone, s.Host)
 		}

@@ -29,6 +29,10 @@ type site struct {
 	// fences outlive the agents, as they do in a kernel.
 	fences map[snapline.HostName]*fencetest.Memory
 	stopA  map[snapline.HostName]func()
+	// lease, if not zero, is the coordinator's, whose protections then hurry.
+	lease time.Duration
+	// room, if not zero, is the memory that each host says is available.
+	room int64
 }
 
 // newSite starts everything, with members n1 to n3 of group "g" on h1 to h3.
@@ -41,9 +45,12 @@ func newSite(t *testing.T) *site {
 }
 
 // newBareSite is a site whose group has not been applied.
-func newBareSite(t *testing.T) *site {
+func newBareSite(t *testing.T, options ...func(*site)) *site {
 	s := &site{t: t, bus: bustest.NewBus(), store: bustest.NewStore(), repo: &watchedRepo{Repository: repotest.NewMemory(), held: map[snapline.SnapshotID]int{}, damaged: map[string]bool{}}, cloud: newCloud(),
 		air: &air{seen: map[uint64]map[uint32]snapline.Codepoint{}}, gates: map[snapline.HostName]*fakeGates{}, fences: map[snapline.HostName]*fencetest.Memory{}, stopA: map[snapline.HostName]func(){}}
+	for _, o := range options {
+		o(s)
+	}
 	s.startCoordinator()
 	for i := 1; i <= 3; i++ {
 		s.startAgent(host(i))
@@ -76,9 +83,12 @@ func (s *site) group() snapline.Group {
 }
 
 func (s *site) startCoordinator() {
-	c, err := node.NewCoordinator(node.CoordinatorConfig{Bus: s.bus.As(snapline.ToCoordinator), Store: s.store, Repository: s.repo, Location: "memory"})
+	c, err := node.NewCoordinator(node.CoordinatorConfig{Bus: s.bus.As(snapline.ToCoordinator), Store: s.store, Repository: s.repo, Location: "memory", Lease: s.lease})
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	if s.lease != 0 {
+		c.HurryKeepers()
 	}
 	s.c, s.stopC = c, s.background(c.Run)
 	<-c.Ready()
@@ -91,7 +101,10 @@ func (s *site) startAgent(h snapline.HostName) {
 	if s.fences[h] == nil {
 		s.fences[h] = &fencetest.Memory{Now: node.BootClock{}.Now}
 	}
-	a, err := node.NewAgent(node.AgentConfig{Host: h, Dir: s.t.TempDir(), Bus: s.bus.As(snapline.ToAgent(h)), Hypervisor: &fakeHypervisor{s.cloud, h}, Gates: s.gates[h], Fences: s.fences[h],
+	resources := func() (node.Resources, error) {
+		return node.Resources{MemoryBytes: 1 << 30, AvailableBytes: max(s.room, 1), Cores: 4}, nil
+	}
+	a, err := node.NewAgent(node.AgentConfig{Host: h, Resources: resources, Dir: s.t.TempDir(), Bus: s.bus.As(snapline.ToAgent(h)), Hypervisor: &fakeHypervisor{s.cloud, h}, Gates: s.gates[h], Fences: s.fences[h],
 		OpenRepository: func(context.Context, string) (snapline.Repository, error) { return s.repo, nil }})
 	if err != nil {
 		s.t.Fatal(err)

@@ -13,6 +13,10 @@ import (
 
 // Take starts a round and returns at once.
 func (c *Coordinator) Take(ctx context.Context, r snapline.TakeRequest) (snapline.Operation, error) {
+	return c.take(ctx, r, false)
+}
+
+func (c *Coordinator) take(ctx context.Context, r snapline.TakeRequest, scheduled bool) (snapline.Operation, error) {
 	if r.Strategy == "" {
 		r.Strategy = snapline.Colour
 	}
@@ -37,7 +41,7 @@ func (c *Coordinator) Take(ctx context.Context, r snapline.TakeRequest) (snaplin
 	if err != nil {
 		return snapline.Operation{}, err
 	}
-	t := &take{c: c, op: op, group: rec.placed(), id: id, note: r.Note, began: time.Now()}
+	t := &take{c: c, op: op, group: rec.placed(), id: id, note: r.Note, scheduled: scheduled, began: time.Now()}
 	op.hosts = rec.Placement
 	op.end = release
 	waiting, cancel := context.WithCancel(c.ctx)
@@ -51,17 +55,18 @@ func (c *Coordinator) Take(ctx context.Context, r snapline.TakeRequest) (snaplin
 
 // take owns one round's machine.
 type take struct {
-	c       *Coordinator
-	op      *operation
-	group   snapline.Group
-	id      snapline.SnapshotID
-	note    string
-	began   time.Time
-	machine *protocol.Coordinator
-	holds   bool // the right to cut
-	done    bool
-	record  snapline.Snapshot
-	lease   *heldLease // on the repository, from before the first Put
+	c         *Coordinator
+	op        *operation
+	group     snapline.Group
+	id        snapline.SnapshotID
+	note      string
+	scheduled bool // by a protection
+	began     time.Time
+	machine   *protocol.Coordinator
+	holds     bool // the right to cut
+	done      bool
+	record    snapline.Snapshot
+	lease     *heldLease // on the repository, from before the first Put
 }
 
 // run drives the round to its end. waiting ends when the round is cancelled,
@@ -154,7 +159,7 @@ func (t *take) effect(e protocol.Effect) error {
 
 // commit writes the record. From then on the snapshot exists.
 func (t *take) commit(e protocol.Record) {
-	t.record = snapline.Snapshot{Format: snapline.SnapshotFormat, ID: t.id, Group: t.group, Note: t.note, TakenAt: t.c.Clock.Wall(), Cut: e.Cut, Members: e.Parts}
+	t.record = snapline.Snapshot{Format: snapline.SnapshotFormat, ID: t.id, Group: t.group, Note: t.note, Scheduled: t.scheduled, TakenAt: t.c.Clock.Wall(), Cut: e.Cut, Members: e.Parts}
 	t.record.Verdict = judge(t.c.ctx, t.c.Repository, t.record)
 	var done protocol.Recorded
 	ctx := context.WithoutCancel(t.c.ctx)
@@ -187,6 +192,7 @@ func (t *take) end(problem *snapline.Error) {
 		r.Members = append(r.Members, snapline.TakeMember{Name: m.Name, Host: m.Host, Method: m.Capture.Method, Why: m.Capture.Why,
 			PauseMS: m.Capture.PauseMS, RAMBytes: m.VM.RAMBytes, StoredBytes: stored, Withheld: m.Counters.Withheld})
 	}
+	t.c.taken(t.group.Name)
 	text := fmt.Sprintf("snapshot %s was taken in %.1f s", t.id, r.DurationMS/1000)
 	if r.Verdict != nil {
 		text += ", " + r.Verdict.Text

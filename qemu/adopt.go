@@ -135,11 +135,11 @@ func dial(ctx context.Context, path string) (*net.UnixConn, error) {
 	}
 	switch st, statErr := os.Stat(path); {
 	case errors.Is(statErr, os.ErrNotExist):
-		return nil, fmt.Errorf("QMP socket %s does not exist: is the VM running, and started with -qmp unix:%s,server=on,wait=off?", path, path)
+		return nil, fmt.Errorf("QMP socket %s does not exist: %w, or not with -qmp unix:%s,server=on,wait=off", path, snapline.ErrNoVM, path)
 	case statErr == nil && st.Mode()&os.ModeSocket == 0:
 		return nil, fmt.Errorf("QMP socket %s is not a socket", path)
 	case errors.Is(err, unix.ECONNREFUSED):
-		return nil, fmt.Errorf("QMP socket %s is dead, nobody listens: the VM is not running (%w)", path, err)
+		return nil, fmt.Errorf("QMP socket %s is dead, nobody listens: %w (%w)", path, snapline.ErrNoVM, err)
 	}
 	return nil, fmt.Errorf("QMP socket %s: %w", path, err)
 }

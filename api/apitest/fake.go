@@ -47,6 +47,8 @@ type Fake struct {
 	snapshots []snapline.Snapshot
 	deleted   int        // snapshots whose space has not been freed
 	pruning   *operation // the repository's
+	draining  *operation
+	drained   map[snapline.HostName]bool
 	ops       map[snapline.OperationID]*operation
 
 	events     []snapline.Event
@@ -56,10 +58,11 @@ type Fake struct {
 var _ api.Service = (*Fake)(nil)
 
 type group struct {
-	declared snapline.Group
-	place    map[snapline.MemberName]snapline.HostName
-	round    snapline.Round
-	running  *operation
+	declared   snapline.Group
+	place      map[snapline.MemberName]snapline.HostName
+	round      snapline.Round
+	running    *operation
+	protection *snapline.Protection
 }
 
 // New returns a Fake; Close it.
@@ -82,8 +85,8 @@ func New(o Options) *Fake {
 	ctx, stop := context.WithCancel(context.Background())
 	return &Fake{opts: o, ctx: ctx, stop: stop,
 		held: make(chan snapline.OperationID, 16), release: make(chan struct{}),
-		moreEvents: make(chan struct{}),
-		groups:     map[snapline.GroupName]*group{}, ops: map[snapline.OperationID]*operation{}}
+		moreEvents: make(chan struct{}), drained: map[snapline.HostName]bool{},
+		groups: map[snapline.GroupName]*group{}, ops: map[snapline.OperationID]*operation{}}
 }
 
 // Close ends running operations and waits for them.
@@ -110,10 +113,13 @@ func notFound(kind, name string) error {
 }
 
 func (f *Fake) Hosts(context.Context) ([]snapline.HostStatus, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	var all []snapline.HostStatus
 	for i, h := range slices.Sorted(slices.Values(f.opts.Hosts)) {
 		all = append(all, snapline.HostStatus{Name: h, Agent: "online", Incarnation: snapline.Incarnation(fmt.Sprintf("life%d", i+1)),
-			Version: "fake", Hypervisor: "qemu 7.2.22 tcg", LastSeen: f.opts.Now()})
+			Version: "fake", Hypervisor: "qemu 7.2.22 tcg", LastSeen: f.opts.Now(),
+			MemoryBytes: 16 << 30, AvailableBytes: 9 << 30, Cores: 8, Drained: f.drained[h]})
 	}
 	return all, nil
 }
@@ -175,7 +181,7 @@ func (f *Fake) Status(_ context.Context, name snapline.GroupName) (snapline.Grou
 
 // status is called with mu held.
 func (f *Fake) status(g *group) snapline.GroupStatus {
-	s := snapline.GroupStatus{Group: g.declared}
+	s := snapline.GroupStatus{Group: g.declared, Protection: g.protection}
 	if g.running != nil {
 		s.Operation = g.running.op.ID
 	}

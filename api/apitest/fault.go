@@ -42,6 +42,32 @@ func (f Fault) Status(ctx context.Context, g snapline.GroupName) (snapline.Group
 	return call(f, "Status", func() (snapline.GroupStatus, error) { return f.Service.Status(ctx, g) })
 }
 
+func (f Fault) Protect(ctx context.Context, r snapline.ProtectRequest) (snapline.GroupStatus, error) {
+	return call(f, "Protect", func() (snapline.GroupStatus, error) { return f.Service.Protect(ctx, r) })
+}
+
+func (f Fault) Unprotect(ctx context.Context, g snapline.GroupName) error {
+	_, err := call(f, "Unprotect", func() (struct{}, error) { return struct{}{}, f.Service.Unprotect(ctx, g) })
+	return err
+}
+
+func (f Fault) Recover(ctx context.Context, r snapline.RecoverRequest) (snapline.Operation, error) {
+	return call(f, "Recover", func() (snapline.Operation, error) { return f.Service.Recover(ctx, r) })
+}
+
+func (f Fault) PlanRecovery(ctx context.Context, r snapline.RecoverRequest) (snapline.RecoveryPlan, error) {
+	return call(f, "PlanRecovery", func() (snapline.RecoveryPlan, error) { return f.Service.PlanRecovery(ctx, r) })
+}
+
+func (f Fault) Drain(ctx context.Context, r snapline.DrainRequest) (snapline.Operation, error) {
+	return call(f, "Drain", func() (snapline.Operation, error) { return f.Service.Drain(ctx, r) })
+}
+
+func (f Fault) Undrain(ctx context.Context, h snapline.HostName) error {
+	_, err := call(f, "Undrain", func() (struct{}, error) { return struct{}{}, f.Service.Undrain(ctx, h) })
+	return err
+}
+
 func (f Fault) Take(ctx context.Context, r snapline.TakeRequest) (snapline.Operation, error) {
 	return call(f, "Take", func() (snapline.Operation, error) { return f.Service.Take(ctx, r) })
 }

@@ -44,7 +44,7 @@ func (f *Fake) finish(running **operation, o *operation, err error) {
 	o.op.State = "done"
 	if err != nil {
 		o.op.State = "failed"
-		o.op.Take, o.op.Restore, o.op.Prune, o.op.Repair = nil, nil, nil, nil
+		o.op.Take, o.op.Restore, o.op.Prune, o.op.Repair, o.op.Drain = nil, nil, nil, nil, nil
 		o.op.Error = f.failure(o, err)
 	}
 	f.ended(o.op)

@@ -59,7 +59,7 @@ func (f *Fake) repositoryBusy() error {
 func (f *Fake) prune(ctx context.Context, o *operation, r snapline.PruneRequest) error {
 	result := &snapline.PruneResult{DryRun: r.DryRun, Deleted: []snapline.SnapshotID{}, DurationMS: 40.5}
 	all, _ := f.Snapshots(ctx, r.Group)
-	for _, s := range r.Keep.Remove(all) {
+	for _, s := range r.Remove(all) {
 		result.Deleted = append(result.Deleted, s.ID)
 		if r.DryRun {
 			continue

@@ -1,0 +1,83 @@
+package node
+
+import (
+	"slices"
+
+	"github.com/snapline/snapline"
+)
+
+// Who may run where is decided under one lock, fate: a host whose hello is
+// being answered cannot be declared lost before the answer is fixed, and one
+// that was declared lost gets no more leases for the groups that go on without
+// it. So a lease that was counted as run out is never renewed.
+
+// leaseFor fills in which members may run on the host that says hello; fate is
+// held.
+func (c *Coordinator) leaseFor(h hello, w *welcome) {
+	w.Lease = c.Lease
+	why := map[memberRef]string{}
+	for _, u := range h.Unfenced {
+		why[u.memberRef] = u.Text
+	}
+	left := map[memberRef]bool{} // without those that have a place here
+	for _, ref := range h.Leased {
+		left[ref] = true
+	}
+	for g, k := range c.keepers {
+		placed := c.groups[g].placed()
+		for _, m := range placed.Members {
+			if m.Host != h.Host {
+				continue
+			}
+			ref := memberRef{g, m.Name}
+			delete(left, ref)
+			if r := k.rec.Recovery; r != nil && slices.Contains(r.Gone, h.Host) {
+				if slices.Contains(r.Released, h.Host) {
+					w.Evict = append(w.Evict, fenced{g, m})
+				}
+				continue
+			}
+			w.Fence = append(w.Fence, fenced{g, m})
+			k.noteFenced(m.Name, h.Host, slices.Contains(h.Fenced, ref), why[ref])
+		}
+	}
+	for ref := range left {
+		c.leftover(h.Host, ref, w)
+	}
+}
+
+// noteFenced remembers whether the member's network closes with its host's
+// lease; fate is held.
+func (k *keeper) noteFenced(m snapline.MemberName, h snapline.HostName, is bool, why string) {
+	k.unable[m] = why
+	was := k.rec.Fenced[m] == h
+	switch {
+	case is && !was:
+		k.rec.Fenced[m] = h
+	case !is && was:
+		delete(k.rec.Fenced, m)
+	default:
+		return
+	}
+	k.unsaved = true
+	k.nudge()
+}
+
+// leftover judges a fenced member that no protection wants on this host; fate is
+// held.
+func (c *Coordinator) leftover(h snapline.HostName, ref memberRef, w *welcome) {
+	rec, known := c.groups[ref.Group]
+	if !known || c.runningOn(ref.Group) != nil {
+		return // a restore under way may be about to place it here
+	}
+	placed := rec.placed()
+	m := placed.Member(ref.Member)
+	switch {
+	case m == nil:
+		return // no longer of the group: for its owner to say
+	case m.Host == h:
+		w.Lift = append(w.Lift, ref)
+	default:
+		w.Evict = append(w.Evict, fenced{ref.Group, *m})
+	}
+}
