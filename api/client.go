@@ -79,6 +79,16 @@ func (c *Client) Hosts(ctx context.Context) ([]snapline.HostStatus, error) {
 	return get[[]snapline.HostStatus](ctx, c, "/v1/hosts")
 }
 
+func (c *Client) Doctor(ctx context.Context, g snapline.GroupName) ([]snapline.Finding, error) {
+	path := "/v1/doctor"
+	if g != "" {
+		path += "?group=" + url.QueryEscape(string(g))
+	}
+	var found []snapline.Finding
+	err := c.do(ctx, http.MethodPost, path, nil, &found)
+	return found, err
+}
+
 func (c *Client) Apply(ctx context.Context, g snapline.Group) (snapline.GroupStatus, error) {
 	var s snapline.GroupStatus
 	// The schema knows no null, and would hide what else is wrong: send empty

@@ -24,6 +24,7 @@ var enums = [...]struct {
 	{"Operation", "state", []any{"running", "done", "failed"}},
 	{"MemberStatus", "agent", []any{"online", "offline", "unknown"}},
 	{"MemberStatus", "vm", []any{"running", "paused", "gone", "unreachable", "unknown"}},
+	{"Finding", "state", []any{string(snapline.FindingOK), string(snapline.FindingWarning), string(snapline.FindingProblem)}},
 	{"HostStatus", "agent", []any{"online", "offline"}},
 	{"Event", "kind", words(snapline.EventKinds())},
 	{"Protection", "state", words(snapline.ProtectionStates())},

@@ -39,6 +39,10 @@ type listInput struct {
 	Group snapline.GroupName `query:"group" doc:"Only this group's snapshots."`
 }
 
+type doctorInput struct {
+	Group snapline.GroupName `query:"group" doc:"Look at this group's members and the paths between them, not at the hosts."`
+}
+
 // placement is a RestoreRequest whose snapshot is in the path.
 type placement struct {
 	Place map[snapline.MemberName]snapline.HostName `json:"place,omitempty" doc:"Host for each member that is not to run where it was captured."`
@@ -58,6 +62,10 @@ func (r routes) register(api huma.API) {
 	huma.Register(api, get("hosts", "/v1/hosts", "List the hosts and their agents"),
 		func(ctx context.Context, _ *struct{}) (*body[[]snapline.HostStatus], error) {
 			return list(r.svc.Hosts(ctx))
+		})
+	huma.Register(api, op("doctor", http.MethodPost, "/v1/doctor", "Examine the hosts, or a group", 0),
+		func(ctx context.Context, in *doctorInput) (*body[[]snapline.Finding], error) {
+			return list(r.svc.Doctor(ctx, in.Group))
 		})
 	r.registerGroups(api, get)
 	r.registerSnapshots(api, get)

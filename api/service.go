@@ -14,6 +14,13 @@ type Service interface {
 	// Hosts lists every agent that ever joined, sorted by name.
 	Hosts(ctx context.Context) ([]snapline.HostStatus, error)
 
+	// Doctor has every online agent examine its host and says what it found, in
+	// order of hosts. With a group it looks at the members and at the paths
+	// between them instead, with marked frames of its own, and keeps other
+	// operations off the group meanwhile: CodeNotFound, CodeBusy. It changes
+	// nothing. What is wrong is a finding, not an error. Takes some seconds.
+	Doctor(ctx context.Context, g snapline.GroupName) ([]snapline.Finding, error)
+
 	// Apply declares a group, or replaces its declaration; applying the same
 	// group again changes nothing. CodeInvalid with all reasons when the group
 	// makes no sense, CodeBusy while an operation on it runs.

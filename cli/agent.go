@@ -10,6 +10,7 @@ import (
 
 	"github.com/snapline/snapline"
 	"github.com/snapline/snapline/bpf"
+	"github.com/snapline/snapline/doctor"
 	"github.com/snapline/snapline/node"
 	"github.com/snapline/snapline/qemu"
 )
@@ -127,6 +128,9 @@ func runAgent(ctx context.Context, o agentOptions) error {
 			return openRepository(ctx, at, secret, options)
 		},
 		HypervisorName: hypervisorName(ctx), Log: log, Trace: trace,
+		Examine: func(ctx context.Context) []snapline.Finding {
+			return doctor.Examine(ctx, thisHost{defaultQEMU}, doctor.Options{Data: data})
+		},
 	})
 	if err != nil {
 		return &snapline.Error{Code: snapline.CodeInvalid, Message: err.Error()}
@@ -150,7 +154,7 @@ func mappings(flag string, pairs []string) (map[string]string, error) {
 // hypervisorName is what "snapline hosts" shows of this host's QEMU. A host
 // whose machines all run another program can do without one in PATH.
 func hypervisorName(ctx context.Context) string {
-	out, err := exec.CommandContext(ctx, "qemu-system-x86_64", "--version").Output()
+	out, err := exec.CommandContext(ctx, defaultQEMU, "--version").Output()
 	if err != nil {
 		return "no QEMU in PATH"
 	}

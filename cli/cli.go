@@ -95,7 +95,7 @@ or on other hosts.`,
 	if len(d.Extra) > 0 {
 		root.AddGroup(&cobra.Group{ID: groupRun, Title: "Running Snapline:"})
 	}
-	addTo(root, groupGroups, applyCommand(e), groupsCommand(e), statusCommand(e), hostsCommand(e), eventsCommand(e))
+	addTo(root, groupGroups, applyCommand(e), groupsCommand(e), statusCommand(e), hostsCommand(e), eventsCommand(e), doctorCommand(e))
 	addTo(root, groupRecovery, protectCommand(e), unprotectCommand(e), recoverCommand(e), drainCommand(e), undrainCommand(e))
 	addTo(root, groupSnapshots, takeCommand(e), listCommand(e), showCommand(e), restoreCommand(e), deleteCommand(e), pruneCommand(e), verifyCommand(e), exportCommand(e))
 	addTo(root, groupRepository, repoCommand(e))

@@ -109,6 +109,8 @@ hint}.
   groups, status        list of GroupStatus
   hosts                 list of HostStatus
   events                list of Event; with --follow one Event a line
+  doctor                list of Finding, also when some are problems: then the
+                        exit status is 3 and the error comes besides
   take                  TakeResult
   unprotect             {group, state: "unprotected"}
   restore, recover      RestoreResult

@@ -67,7 +67,7 @@ type siteKey struct{}
 
 // serve starts a coordinator that is a fake, for the rest of the script:
 //
-//	serve [hold] [refuse] [stop-and-copy] [repository=ID@LOCATION] [fail=METHOD:CODE]...
+//	serve [hold] [refuse] [ill] [stop-and-copy] [repository=ID@LOCATION] [fail=METHOD:CODE]...
 func serve(ts *testscript.TestScript, _ bool, args []string) {
 	clock := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 	o := apitest.Options{Now: func() time.Time { return clock }}
@@ -78,6 +78,8 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 			o.Hold = true
 		case "refuse":
 			o.Fail = refused
+		case "ill":
+			o.Ill = &snapline.Finding{Check: "gate", State: snapline.FindingProblem, Text: "no gate can be attached", Hint: "upgrade to Linux 6.6"}
 		case "stop-and-copy":
 			o.Method, o.Why = "stop-and-copy", "this kernel has no userfaultfd write protection"
 		case "repository":

@@ -37,8 +37,10 @@ type AgentConfig struct {
 	HypervisorName string
 	// Resources says what this host has; default HostResources.
 	Resources func() (Resources, error)
-	Clock     Clock // default BootClock
-	Log       *slog.Logger
+	// Examine, when set, looks at this host for "snapline doctor".
+	Examine func(context.Context) []snapline.Finding
+	Clock   Clock // default BootClock
+	Log     *slog.Logger
 	// Trace, when set, gets every event and effect of every machine.
 	Trace func(who string, at snapline.Instant, what any)
 }
@@ -61,6 +63,7 @@ type Agent struct {
 	opening  bool
 	opened   []snapline.Repository // to close at the end
 	running  sync.WaitGroup
+	paths    paths
 }
 
 type memberKey struct {
@@ -123,6 +126,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	a.ctx = ctx
 	defer a.closeRepositories()
+	defer a.paths.closeAll()
 	defer a.running.Wait()
 	defer cancel()
 	stop, err := a.Bus.Receive(snapline.ToAgent(a.Host), a.receive)

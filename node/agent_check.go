@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 
@@ -39,7 +40,7 @@ func (r *memberRunner) check(d *round, e protocol.Check) (protocol.Input, error)
 		}
 		add(r.openGate(d, e, info.NICs)...)
 	}
-	add(r.space(d, in.RAMBytes)...)
+	add(r.agent.space(d.ctx, in.RAMBytes)...)
 	if len(in.Reasons) > 0 {
 		return in, nil
 	}
@@ -90,21 +91,21 @@ func (r *memberRunner) watch(d *round, vm snapline.VM) {
 
 // space checks that spool and repository could take the whole RAM: how well it
 // compresses is only known afterwards.
-func (r *memberRunner) space(d *round, ram int64) []snapline.Reason {
+func (a *Agent) space(ctx context.Context, ram int64) []snapline.Reason {
 	var reasons []snapline.Reason
 	need := ram + spoolReserve
 	var fs unix.Statfs_t
-	if err := unix.Statfs(r.agent.spoolDir(), &fs); err != nil {
-		reasons = append(reasons, snapline.Reason{Text: fmt.Sprintf("spool %s: %v", r.agent.spoolDir(), err)})
+	if err := unix.Statfs(a.spoolDir(), &fs); err != nil {
+		reasons = append(reasons, snapline.Reason{Text: fmt.Sprintf("spool %s: %v", a.spoolDir(), err)})
 	} else if free := int64(fs.Bavail) * fs.Bsize; free < need {
-		reasons = append(reasons, snapline.Reason{Text: fmt.Sprintf("spool %s: %d MiB free, %d MiB needed", r.agent.spoolDir(), free>>20, need>>20),
+		reasons = append(reasons, snapline.Reason{Text: fmt.Sprintf("spool %s: %d MiB free, %d MiB needed", a.spoolDir(), free>>20, need>>20),
 			Hint: "free some space, or start the agent with its --data on a larger disk"})
 	}
-	repo, err := r.agent.repository()
+	repo, err := a.repository()
 	if err != nil {
 		return append(reasons, snapline.Reason{Text: err.Error()})
 	}
-	free, err := repo.Free(d.ctx)
+	free, err := repo.Free(ctx)
 	switch {
 	case err != nil:
 		reasons = append(reasons, snapline.Reason{Text: fmt.Sprintf("repository: %v", err)})

@@ -8,15 +8,22 @@ import (
 	"github.com/snapline/snapline"
 )
 
-// answer tells the coordinator how members on this host are.
+// answer tells the coordinator how members on this host are, or the host itself.
 func (a *Agent) answer(ctx context.Context, from snapline.Address, question []byte) []byte {
 	var q inspection
 	var f findings
 	if from != snapline.ToCoordinator {
 		a.Log.Warn("question ignored: it does not come from the coordinator", "from", from)
 	} else if err := json.Unmarshal(question, &q); err == nil {
-		for _, m := range q.Members {
-			f.Members = append(f.Members, a.inspect(ctx, q.Group, m))
+		switch {
+		case q.Doctor != nil:
+			f.Doctor, f.Now = a.examine(ctx, *q.Doctor)
+		case q.Path != nil:
+			f.Path = a.path(ctx, *q.Path)
+		default:
+			for _, m := range q.Members {
+				f.Members = append(f.Members, a.inspect(ctx, q.Group, m))
+			}
 		}
 	}
 	b, err := json.Marshal(f)

@@ -63,13 +63,24 @@ type telemetry struct {
 	Total  int64                `json:"total"`
 }
 
-// inspection is the coordinator's question how some members are.
+// inspection is the coordinator's question how some members are; or, if one of
+// the pointers is set, what it says.
 type inspection struct {
 	Group   snapline.GroupName `json:"group"`
 	Members []snapline.Member  `json:"members"`
+	Doctor  *examination       `json:"doctor,omitempty"`
+	Path    *pathStep          `json:"path,omitempty"`
 }
 
 // findings answers an inspection.
 type findings struct {
 	Members []snapline.MemberStatus `json:"members"`
+	Doctor  []snapline.Finding      `json:"doctor,omitempty"`
+	Now     snapline.Instant        `json:"now,omitempty"` // on the agent's clock
+	Path    *pathFound              `json:"path,omitempty"`
+}
+
+// examination asks an agent about its host, or only what its clock shows.
+type examination struct {
+	ClockOnly bool `json:"clock_only,omitempty"`
 }

@@ -13,6 +13,11 @@ const (
 	resumeLimit = 10 * time.Second       // to resume a VM when a round is dropped
 	mergeLimit  = 10 * time.Minute       // to merge what a guest wrote during a capture
 	askLimit    = 5 * time.Second        // for an agent to inspect its members
+	examineTime = 30 * time.Second       // for an agent to examine its host
+	rateTime    = time.Second            // at least, between two looks at a clock
+	pathTime    = 10 * time.Second       // for one step of the check of paths
+	pathLimit   = 45 * time.Second       // that a gate of it stays up without a word
+	pathTries   = 4                      // probes may be lost
 	rememberOps = 24 * time.Hour         // operations that have ended
 	loadedLimit = 5 * time.Minute        // for loaded members to be opened
 )

@@ -109,6 +109,7 @@ const (
 	kindTake    = "take"
 	kindRestore = "restore"
 	kindDrain   = "drain"
+	kindDoctor  = "doctor" // never seen as an operation: it only keeps others out
 )
 
 // claim makes the caller the only one who changes the group until release.
@@ -148,6 +149,9 @@ func (c *Coordinator) idleLocked(g snapline.GroupName) error {
 		return nil
 	}
 	what := "its declaration is being changed"
+	if other.state().Kind == kindDoctor {
+		what = "snapline doctor looks at it"
+	}
 	if st := other.state(); st.ID != "" {
 		what = fmt.Sprintf("%s of %s is under way (operation %s)", st.Kind, st.Snapshot, st.ID)
 		if st.Snapshot == "" {

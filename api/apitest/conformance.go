@@ -41,6 +41,7 @@ func Conformance(t *testing.T, fresh func(t *testing.T, held bool) Subject) {
 		{"Unknown", false, testUnknown},
 		{"ApplyInvalid", false, testApplyInvalid},
 		{"Apply", false, testApply},
+		{"Doctor", false, testDoctor},
 		{"Take", false, testTake},
 		{"TakeInvalid", false, testTakeInvalid},
 		{"ProgressAfter", false, testProgressAfter},
@@ -123,6 +124,8 @@ func testEmpty(t *testing.T, ctx context.Context, s Subject) {
 func testUnknown(t *testing.T, ctx context.Context, s Subject) {
 	_, err := s.Service.Status(ctx, "nosuch")
 	wantCode(t, "Status", err, snapline.CodeNotFound)
+	_, err = s.Service.Doctor(ctx, "nosuch")
+	wantCode(t, "Doctor", err, snapline.CodeNotFound)
 	_, err = s.Service.Take(ctx, snapline.TakeRequest{Group: "nosuch"})
 	wantCode(t, "Take", err, snapline.CodeNotFound)
 	_, err = s.Service.Restore(ctx, snapline.RestoreRequest{Snapshot: "nosuch-1"})

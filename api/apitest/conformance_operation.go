@@ -150,6 +150,8 @@ func testBusy(t *testing.T, ctx context.Context, s Subject) {
 	wantCode(t, "second take", err, snapline.CodeBusy)
 	_, err = s.Service.Apply(ctx, s.Group)
 	wantCode(t, "apply", err, snapline.CodeBusy)
+	_, err = s.Service.Doctor(ctx, s.Group.Name)
+	wantCode(t, "doctor", err, snapline.CodeBusy)
 	if status := must(s.Service.Status(ctx, s.Group.Name))(t); status.Operation != op.ID {
 		t.Errorf("status names operation %q, want %q", status.Operation, op.ID)
 	}

@@ -25,6 +25,8 @@ type Options struct {
 	Hold bool
 	// Fail is what operations end with instead of success, while preparing.
 	Fail *snapline.Error
+	// Ill is what Doctor finds beside what is well, at the first host or member.
+	Ill *snapline.Finding
 	// Method and Why are the captures'; default background-snapshot.
 	Method, Why string
 	// Repository is where snapshots are said to be, and its id.

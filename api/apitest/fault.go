@@ -30,6 +30,10 @@ func (f Fault) Hosts(ctx context.Context) ([]snapline.HostStatus, error) {
 	return call(f, "Hosts", func() ([]snapline.HostStatus, error) { return f.Service.Hosts(ctx) })
 }
 
+func (f Fault) Doctor(ctx context.Context, g snapline.GroupName) ([]snapline.Finding, error) {
+	return call(f, "Doctor", func() ([]snapline.Finding, error) { return f.Service.Doctor(ctx, g) })
+}
+
 func (f Fault) Apply(ctx context.Context, g snapline.Group) (snapline.GroupStatus, error) {
 	return call(f, "Apply", func() (snapline.GroupStatus, error) { return f.Service.Apply(ctx, g) })
 }
