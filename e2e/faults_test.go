@@ -50,6 +50,7 @@ func TestFaults(t *testing.T) {
 		{"coordinator killed", f.coordinatorKilled},
 		{"agent frozen", f.agentFrozen},
 		{"interrupted", f.interrupted},
+		{"doctor", f.doctor},
 		{"busy", f.busy},
 		{"refused", f.refused},
 		{"group file", f.groupFile},
