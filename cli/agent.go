@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -74,11 +75,17 @@ opens it. For S3 it needs the credentials in its environment.`,
 }
 
 func runAgent(ctx context.Context, o agentOptions) error {
+	for flag, value := range map[string]string{"name": o.name, "join": o.join, "data": o.data} {
+		if value == "" {
+			return invalid("as a service: see /etc/default/snapline-agent", "--%s is empty", flag)
+		}
+	}
 	log, trace, closeLog, err := o.log.open()
 	if err != nil {
 		return err
 	}
 	defer closeLog()
+	manager := newServiceManager(log)
 	bridges, err := mappings("--bridge", o.bridges)
 	if err != nil {
 		return err
@@ -135,6 +142,11 @@ func runAgent(ctx context.Context, o agentOptions) error {
 	if err != nil {
 		return &snapline.Error{Code: snapline.CodeInvalid, Message: err.Error()}
 	}
+	ctx, end := context.WithCancel(ctx)
+	var told sync.WaitGroup
+	defer told.Wait()
+	defer end()
+	told.Go(func() { manager.follow(ctx, a.Ready(), a.Alive) })
 	return a.Run(ctx)
 }
 

@@ -91,11 +91,15 @@ is; what opens it they must be given themselves, and for S3 the credentials too
 }
 
 func runCoordinator(ctx context.Context, o coordinatorOptions) error {
+	if o.listen+o.external == "" {
+		return invalid("as a service: see /etc/default/snapline-coordinator", "--listen is empty")
+	}
 	log, trace, closeLog, err := o.log.open()
 	if err != nil {
 		return err
 	}
 	defer closeLog()
+	manager := newServiceManager(log)
 	at, err := absoluteLocation(o.repo.where(processDeps()))
 	if err != nil {
 		return err
@@ -154,6 +158,10 @@ func runCoordinator(ctx context.Context, o coordinatorOptions) error {
 	if a != nil {
 		all.Go(func() error { return a.run(ctx) })
 	}
+	all.Go(func() error {
+		manager.follow(ctx, c.Ready(), c.Alive)
+		return nil
+	})
 	all.Go(func() error {
 		select {
 		case <-c.Ready():

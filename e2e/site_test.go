@@ -31,7 +31,10 @@ func newSite(t *testing.T, o lab.Options) *site {
 	}
 	prerequisites(t)
 	o.Name = fmt.Sprintf("e%d-%x", os.Getpid(), time.Now().UnixNano()&0xffff)
-	o.Snapline, o.Guest = snaplineProgram(), guestProgram()
+	if o.Snapline == "" {
+		o.Snapline = snaplineProgram()
+	}
+	o.Guest = guestProgram()
 	t.Cleanup(func() {
 		if err := lab.Down(context.Background(), o.Name); err != nil {
 			t.Error(err)

@@ -48,10 +48,12 @@ type AgentConfig struct {
 // Agent runs the members of one host through rounds and restores.
 type Agent struct {
 	AgentConfig
-	life snapline.Incarnation
-	ctx  context.Context // of Run; ends everything
+	life  snapline.Incarnation
+	ctx   context.Context // of Run; ends everything
+	ready chan struct{}   // closed when Run serves
 
 	mu       sync.Mutex
+	hello    snapline.Instant // when the last one went
 	members  map[memberKey]*memberRunner
 	restores map[snapline.OperationID]*restoreRunner
 	turn     turn
@@ -92,7 +94,7 @@ func NewAgent(c AgentConfig) (*Agent, error) {
 	if _, err := rand.Read(b[:]); err != nil {
 		return nil, err
 	}
-	a := &Agent{AgentConfig: c, life: snapline.Incarnation(hex.EncodeToString(b[:])),
+	a := &Agent{AgentConfig: c, life: snapline.Incarnation(hex.EncodeToString(b[:])), ready: make(chan struct{}),
 		members: map[memberKey]*memberRunner{}, restores: map[snapline.OperationID]*restoreRunner{},
 		repoErr: errors.New("the coordinator has not named a repository yet")}
 	a.fences = newFences(a)
@@ -140,7 +142,19 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	defer quiet()
 	a.running.Go(func() { a.fences.tend(ctx) })
+	close(a.ready)
 	return a.sayHello(ctx)
+}
+
+// Ready is closed once the agent serves.
+func (a *Agent) Ready() <-chan struct{} { return a.ready }
+
+// Alive reports whether an agent that serves goes on doing so, with or without
+// a coordinator. One whose locks are never freed does not return.
+func (a *Agent) Alive() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.Clock.Now().Sub(a.hello) < aliveFor
 }
 
 // sayHello reports to the coordinator every second until ctx ends.
@@ -160,6 +174,9 @@ func (a *Agent) sayHello(ctx context.Context) error {
 			return err
 		}
 		asked := a.Clock.Now()
+		a.mu.Lock()
+		a.hello = asked
+		a.mu.Unlock()
 		ask, done := context.WithTimeout(ctx, helloEvery)
 		answer, err := a.Bus.Ask(ask, toHello, question)
 		done()

@@ -142,6 +142,14 @@ func (c *Coordinator) Run(ctx context.Context) error {
 // Ready is closed once the coordinator serves.
 func (c *Coordinator) Ready() <-chan struct{} { return c.ready }
 
+// Alive reports whether a coordinator that serves goes on doing so. One whose
+// locks are never freed does not return.
+func (c *Coordinator) Alive() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.roster.watched()
+}
+
 // discardUnfinished removes what the last round of each group left when this
 // coordinator's predecessor died in the middle of it. Its agents are told so
 // when they speak up.

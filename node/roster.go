@@ -20,6 +20,7 @@ type roster struct {
 	began snapline.Instant
 	mu    sync.Mutex
 	hosts map[snapline.HostName]*hostState
+	last  snapline.Instant // of silent
 }
 
 type hostState struct {
@@ -141,9 +142,17 @@ func (r *roster) watch(ctx context.Context, lost func(snapline.HostName, string)
 	}
 }
 
+// watched reports whether watch is at work.
+func (r *roster) watched() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.clock.Now().Sub(r.last) < aliveFor
+}
+
 func (r *roster) silent() []snapline.HostName {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.last = r.clock.Now()
 	var gone []snapline.HostName
 	for _, s := range r.hosts {
 		if s.online && r.clock.Now().Sub(s.at) > r.silence {
