@@ -45,15 +45,21 @@ type Recording struct {
 	Packets []Packet // not quite in the order of At
 	// Lost counts packets that could not be recorded.
 	Lost uint64
-	// Frames are the packets in transit: unmarked ones that reached the VM while
-	// its own gate was marking, which is when it had been cut, or was about to be.
+	// Frames are, with their content, packets on their way to the VM that may have
+	// been in transit across the cut: all unmarked ones while the gate marked, and
+	// what is not TCP also until the recording ended; and the marked ones, withheld
+	// or not, that are not TCP. LostFrames counts those that could not be kept.
 	Frames     []Frame
 	LostFrames uint64
+	// Drained are instants, in order, at which the hypervisor had read every frame
+	// that had passed the gate on its way to the VM: none waited at the host.
+	Drained []Instant
 }
 
-// Frame is an Ethernet frame on its way to a VM.
+// Frame is an Ethernet frame on its way to a VM. At is that of its Packet.
 type Frame struct {
 	At     Instant
+	Marked bool
 	Length int // of the frame, in bytes; Data may be the first part of it
 	Data   []byte
 }

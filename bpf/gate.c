@@ -17,12 +17,13 @@ char _license[] SEC("license") = "Dual MIT/GPL";
 const volatile u8 post = 0x2b;
 
 // rules are deadlines of CLOCK_BOOTTIME in nanoseconds; 0 has always passed.
-// User space replaces both by one map update. Each program acts on one of
-// them only, so it does not matter which of the two it sees first.
+// User space replaces all by one map update. Of mark and shield each program acts
+// on one only, so it does not matter which of the two it sees first.
 struct rules {
 	u64 mark_until;
 	u64 shield_until;
 	u64 record_until;
+	u64 keep_until;
 };
 
 struct counters {
@@ -104,15 +105,20 @@ struct {
 // frame_head stands before a recorded frame.
 struct frame_head {
 	u64 at;
-	u64 length; // of the frame, of which FRAME_MAX bytes at the most follow
+	u32 length; // of the frame, of which FRAME_MAX bytes at the most follow
+	u16 tag;    // a VLAN tag that the kernel holds outside of the frame,
+	u8 tagged;  // if there is one
+	u8 bits;
+	u16 tag_protocol; // in network byte order
+	u16 unused[3];
 };
 
 // A perf event has 16 bits for its size.
 enum { FRAME_MAX = 65000 };
 
-// frames are the packets that were in transit across the cut: unmarked ones that
-// reach a VM which has made its cut. Perf events, because they copy a packet
-// of any size out of its fragments.
+// frames are the packets that may have been in transit across the cut, with their
+// content. Perf events, because they copy a packet of any size out of its
+// fragments.
 struct {
 	map_uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
 	map_uint(max_entries, 0);
@@ -177,6 +183,7 @@ struct switches {
 	u8 mark;
 	u8 shield;
 	u8 record;
+	u8 keep;
 	u64 now; // 0 when nothing depends on it
 };
 
@@ -199,6 +206,7 @@ static always_inline struct switches read_switches(const struct rules *r)
 		s.mark = s.now < mark_until;
 		s.shield = s.now < shield_until;
 		s.record = s.now < record_until;
+		s.keep = s.record && s.now < *(const volatile u64 *)&r->keep_until;
 	}
 	return s;
 }
@@ -322,14 +330,41 @@ static always_inline void remember(struct __sk_buff *skb, const struct switches 
 	ringbuf_submit(e, 0);
 }
 
-// keep records a whole frame that was in transit.
-static always_inline void keep(struct __sk_buff *skb, const struct switches *on, struct counters *c)
+// worth_keeping says whether a packet on its way to the VM may be one that was
+// sent before its sender's cut, and is lost by a restore unless we keep it. Those
+// are the unmarked ones from this VM's cut on. When it marks no more nobody
+// else needs to, and most of them were sent after the cut; then TCP, which repeats
+// what is lost, is left out. A marked packet may have been sent while its sender
+// was about to be cut; of these TCP is left out at once.
+static always_inline int worth_keeping(const struct switches *on, const struct packet *p, u8 bits)
 {
-	struct frame_head head = { on->now, skb->len };
+	if (p->protocol == PROTO_TCP)
+		return on->mark && !(bits & MARKED);
+	return on->keep || bits & MARKED;
+}
+
+// keep records a whole frame.
+static always_inline void keep(struct __sk_buff *skb, const struct switches *on, u8 bits, struct counters *c)
+{
+	struct frame_head head = {
+		.at = on->now, .length = skb->len, .bits = bits,
+		.tag = skb->vlan_tci, .tagged = skb->vlan_present != 0, .tag_protocol = skb->vlan_proto,
+	};
 	u64 len = skb->len < FRAME_MAX ? skb->len : FRAME_MAX;
 
 	if (perf_event_output(skb, &frames, len << 32 | BPF_F_CURRENT_CPU, &head, sizeof(head)))
 		c->lost_frames++;
+}
+
+// note records a packet on its way to the VM.
+static always_inline void note(struct __sk_buff *skb, const struct switches *on, enum carries kind,
+			       const struct packet *p, u8 bits, struct counters *c)
+{
+	if (!on->record)
+		return;
+	remember(skb, on, kind, p, bits, c);
+	if (worth_keeping(on, p, bits))
+		keep(skb, on, bits, c);
 }
 
 SEC("tc")
@@ -388,21 +423,15 @@ int to_vm(struct __sk_buff *skb)
 	if (discovers_neighbours(skb, kind, &p))
 		return pass(&c->in);
 	if (codepoint(kind, &p) != post) {
-		if (on.record) {
-			remember(skb, &on, kind, &p, INBOUND, c);
-			if (on.mark)
-				keep(skb, &on, c);
-		}
+		note(skb, &on, kind, &p, INBOUND, c);
 		return pass(&c->in);
 	}
 	if (on.shield) {
-		if (on.record)
-			remember(skb, &on, kind, &p, INBOUND | MARKED | DISCARDED, c);
+		note(skb, &on, kind, &p, INBOUND | MARKED | DISCARDED, c);
 		notify();
 		return drop(&c->withheld);
 	}
-	if (on.record)
-		remember(skb, &on, kind, &p, INBOUND | MARKED, c);
+	note(skb, &on, kind, &p, INBOUND | MARKED, c);
 	c->leaked++;
 	return pass(&c->in);
 }

@@ -70,7 +70,13 @@ func (g *Gate) Set(r snapline.GateRules) error {
 	if g.lowerShield {
 		rules.ShieldUntil = 0
 	}
-	rules.RecordUntil = g.rules.RecordUntil
+	rules.RecordUntil, rules.KeepUntil = g.rules.RecordUntil, g.rules.KeepUntil
+	if r.MarkUntil > snapline.Never { // from the cut to the end of the recording
+		rules.KeepUntil = rules.RecordUntil
+	}
+	if g.recorder != nil && rules.ShieldUntil > 0 {
+		g.recorder.depth.hurry()
+	}
 	if err := g.objs.Rules.Put(uint32(0), rules); err != nil {
 		return fmt.Errorf("set gate rules: %w", err)
 	}

@@ -37,6 +37,7 @@ type gateRules struct {
 	MarkUntil   uint64
 	ShieldUntil uint64
 	RecordUntil uint64
+	KeepUntil   uint64
 }
 
 // Names of all BPF objects in the ELF.

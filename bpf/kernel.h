@@ -36,7 +36,11 @@ typedef unsigned long long u64;
 // __sk_buff is cut off behind the last field that the programs use.
 struct __sk_buff {
 	u32 len;
-	u32 not_used[18];
+	u32 not_used[4];
+	u32 vlan_present;
+	u32 vlan_tci;
+	u32 vlan_proto;
+	u32 not_used_either[11];
 	u32 data;
 	u32 data_end;
 };

@@ -24,11 +24,14 @@ type recorder struct {
 	frames  *perf.Reader
 	readers sync.WaitGroup
 
-	mu  sync.Mutex // guards got
-	got snapline.Recording
+	depth *depth // of the VM's queue
+
+	mu   sync.Mutex // guards the fields below
+	got  snapline.Recording
+	kept int // bytes
 }
 
-func newRecorder(objs *gateObjects) (*recorder, error) {
+func newRecorder(ns namespace, objs *gateObjects, ports []port) (*recorder, error) {
 	records, err := ringbuf.NewReader(objs.Records)
 	if err != nil {
 		return nil, err
@@ -37,7 +40,11 @@ func newRecorder(objs *gateObjects) (*recorder, error) {
 	if err != nil {
 		return nil, errors.Join(err, records.Close())
 	}
-	r := &recorder{records: records, frames: frames}
+	d, err := newDepth(ns, objs, ports)
+	if err != nil {
+		return nil, errors.Join(err, records.Close(), frames.Close())
+	}
+	r := &recorder{records: records, frames: frames, depth: d}
 	r.readers.Go(r.readRecords)
 	r.readers.Go(r.readFrames)
 	return r, nil
@@ -64,9 +71,12 @@ func (r *recorder) readRecords() {
 // frameHead is the size of struct frame_head, gate.c; frameMax what follows at
 // the most.
 const (
-	frameHead = 16
+	frameHead = 24
 	frameMax  = 65000
 )
+
+// keptMost bounds what is kept of frames, in bytes; the others count as lost.
+const keptMost = 64 << 20
 
 func (r *recorder) readFrames() {
 	var raw perf.Record
@@ -77,28 +87,44 @@ func (r *recorder) readFrames() {
 		r.mu.Lock()
 		r.got.LostFrames += raw.LostSamples
 		if f, ok := decodeFrame(raw.RawSample); ok {
-			r.got.Frames = append(r.got.Frames, f)
+			if r.kept += len(f.Data); r.kept <= keptMost {
+				r.got.Frames = append(r.got.Frames, f)
+			} else {
+				r.got.LostFrames++
+			}
 		}
 		r.mu.Unlock()
 	}
 }
+
+// addresses is how much of an Ethernet frame comes before its VLAN tag.
+const addresses = 12
 
 // decodeFrame reads a sample, which may have some bytes behind its end.
 func decodeFrame(b []byte) (snapline.Frame, bool) {
 	if len(b) < frameHead {
 		return snapline.Frame{}, false
 	}
-	f := snapline.Frame{At: snapline.Instant(binary.LittleEndian.Uint64(b)), Length: int(binary.LittleEndian.Uint64(b[8:]))}
+	f := snapline.Frame{At: snapline.Instant(binary.LittleEndian.Uint64(b)), Length: int(binary.LittleEndian.Uint32(b[8:])), Marked: b[15]&recordMarked != 0}
 	n := min(f.Length, frameMax)
 	if n > len(b)-frameHead {
 		return f, false
 	}
-	f.Data = append(f.Data, b[frameHead:][:n]...)
+	data := b[frameHead:][:n]
+	if tagged := b[14] != 0; tagged && n >= addresses {
+		f.Data = append(f.Data, data[:addresses]...)
+		f.Data = append(f.Data, b[16:18]...)
+		f.Data = binary.BigEndian.AppendUint16(f.Data, binary.LittleEndian.Uint16(b[12:]))
+		f.Length += 4
+		data = data[addresses:]
+	}
+	f.Data = append(f.Data, data...)
 	return f, true
 }
 
 // finish reads what is in the rings still, and closes them.
 func (r *recorder) finish() (snapline.Recording, error) {
+	r.got.Drained = r.depth.close()
 	err := errors.Join(r.records.Flush(), r.frames.Flush())
 	if err != nil { // they would be read for ever
 		err = errors.Join(err, r.close())
@@ -107,7 +133,10 @@ func (r *recorder) finish() (snapline.Recording, error) {
 	return r.got, errors.Join(err, r.close())
 }
 
-func (r *recorder) close() error { return errors.Join(r.records.Close(), r.frames.Close()) }
+func (r *recorder) close() error {
+	r.depth.close()
+	return errors.Join(r.records.Close(), r.frames.Close())
+}
 
 // recordSize is that of struct record, gate.c.
 const recordSize = 80
@@ -155,13 +184,16 @@ func (g *Gate) Record(until snapline.Instant) error {
 	g.rulesMu.Lock()
 	defer g.rulesMu.Unlock()
 	if g.recorder == nil {
-		r, err := newRecorder(g.objs)
+		r, err := newRecorder(g.ns, g.objs, g.ports)
 		if err != nil {
 			return fmt.Errorf("record packets: %w", err)
 		}
 		g.recorder = r
 	}
 	g.rules.RecordUntil = uint64(max(until, snapline.Never))
+	if g.rules.KeepUntil > 0 {
+		g.rules.KeepUntil = g.rules.RecordUntil
+	}
 	if err := g.objs.Rules.Put(uint32(0), g.rules); err != nil {
 		return fmt.Errorf("record packets: %w", err)
 	}
@@ -180,7 +212,7 @@ func (g *Gate) Recorded() (snapline.Recording, error) {
 	if g.recorder == nil {
 		return snapline.Recording{}, nil
 	}
-	g.rules.RecordUntil = 0
+	g.rules.RecordUntil, g.rules.KeepUntil = 0, 0
 	err := g.objs.Rules.Put(uint32(0), g.rules)
 	r, finishErr := g.recorder.finish()
 	g.recorder = nil

@@ -141,10 +141,17 @@ func printVerdict(p printer, v *snapline.Verdict) error {
 		return nil
 	}
 	err := p.line("%s", v.Text)
-	if v.State == snapline.Consistent {
-		return err
+	if v.State != snapline.Consistent {
+		err = errors.Join(err, printReasons(p, v.Reasons))
 	}
-	for _, why := range v.Reasons {
+	if v.Channel != nil {
+		err = errors.Join(err, p.line("%s", v.Channel.Text), printReasons(p, v.Channel.Reasons))
+	}
+	return err
+}
+
+func printReasons(p printer, reasons []string) (err error) {
+	for _, why := range reasons {
 		err = errors.Join(err, p.line("  %s", why))
 	}
 	return err

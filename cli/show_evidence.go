@@ -28,19 +28,18 @@ func runShowEvidence(ctx context.Context, r *openedRepository, p printer, o show
 	if o.pcap == "" {
 		return nil
 	}
-	var frames int
-	var lost uint64
-	err = writeNew(o.pcap, func(w io.Writer) error {
-		frames, lost, err = writeChannels(ctx, r, s, w)
-		return err
-	})
+	report, err := evidence.ReadAll(ctx, r, s)
 	if err != nil {
 		return err
 	}
-	p.note("%s: %s in transit", o.pcap, count(frames, "packet"))
-	if lost > 0 {
-		p.note("%s more could not be kept", count(lost, "packet"))
+	var frames []evidence.Frame
+	for _, d := range report.Channel.Deliveries {
+		frames = append(frames, d.Frame)
 	}
+	if err := writeNew(o.pcap, func(w io.Writer) error { return evidence.WritePcapng(w, frames) }); err != nil {
+		return err
+	}
+	p.note("%s: %s", o.pcap, report.Channel.Text)
 	return nil
 }
 
@@ -61,28 +60,6 @@ func writeDiagram(ctx context.Context, r *openedRepository, p printer, s snaplin
 		p.note("%s of those furthest from the cut are left out", count(d.Left, "packet"))
 	}
 	return nil
-}
-
-// writeChannels writes the members' packets in transit one after the other: a
-// pcapng file may have several sections (draft-ietf-opsawg-pcapng, 3.2).
-func writeChannels(ctx context.Context, r *openedRepository, s snapline.Snapshot, w io.Writer) (frames int, lost uint64, err error) {
-	for _, m := range s.Members {
-		b, err := evidence.ReadChannel(ctx, r, s.ID, m)
-		if err != nil {
-			return frames, lost, err
-		}
-		if _, err := w.Write(b); err != nil {
-			return frames, lost, err
-		}
-		if m.Evidence != nil {
-			frames += m.Evidence.Frames
-			lost += m.Evidence.LostFrames
-		}
-	}
-	if frames == 0 {
-		err = evidence.WritePcapng(w, nil) // an empty file is none
-	}
-	return frames, lost, err
 }
 
 // writeNew writes a file that must not exist; nothing of it is left after an

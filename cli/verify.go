@@ -175,6 +175,9 @@ func verifyCut(ctx context.Context, r *openedRepository, s snapline.Snapshot) (*
 	if v.State != s.Verdict.State {
 		return nil, &snapline.Error{Code: snapline.CodeDamaged, Message: fmt.Sprintf("the record of %s says %q, its traces prove %q", s.ID, s.Verdict.Text, v.Text)}
 	}
+	if was := s.Verdict.Channel; was != nil && (v.Channel == nil || was.Complete && !v.Channel.Complete) {
+		return nil, &snapline.Error{Code: snapline.CodeDamaged, Message: fmt.Sprintf("the record of %s says %q, its traces show something else", s.ID, was.Text)}
+	}
 	return v, nil
 }
 

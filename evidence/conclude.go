@@ -39,7 +39,7 @@ func (m *matcher) conclude() *Report {
 	v.Named = m.named()
 	certain := v.Lost == 0 || slices.ContainsFunc(m.arrows, func(a arrow) bool { return a.class == orphan && strong(m.packet(a)) })
 	m.state(&v, certain)
-	return &Report{Verdict: v, Clocks: m.clocks(), Peers: m.peers(), members: m.members, traces: m.traces, arrows: m.arrows, sends: m.sends, receipts: m.receipts}
+	return &Report{Verdict: v, Clocks: m.clocks(), Peers: m.peers(), Channel: m.findChannel(), members: m.members, traces: m.traces, arrows: m.arrows, sends: m.sends, receipts: m.receipts}
 }
 
 // state weighs the counts. An orphan is certain unless a lost record could be

@@ -77,6 +77,12 @@
 // above zero; that a gate sees all of a VM's packets; and that traces are not
 // forged. A digest is good against chance only: members that want to deceive can.
 //
+// # The channel
+//
+// From the same records, and the packets that the gates have kept whole, comes the
+// channel: what had been sent before and not been received. See Channel. No
+// verdict depends on it.
+//
 // # The format of a trace
 //
 // Encode writes the eight bytes "SNAPTRC1", the last one being the version, and

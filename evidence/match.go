@@ -14,6 +14,10 @@ type Member struct {
 	// Addresses are those that it is known to have, if any. Those it sends from in
 	// its trace are added to them.
 	Addresses []netip.Addr
+	// Armed and Drained are snapline.MemberEvidence's, and Kept the packets that its gate has
+	// kept whole, each with its record's At as ID. Only the channel depends on them.
+	Armed, Drained snapline.Instant
+	Kept           []Frame
 }
 
 // Report is what Match finds.
@@ -21,6 +25,7 @@ type Report struct {
 	Verdict Verdict
 	Clocks  []Clock // one for each member, in their order
 	Peers   []Peer
+	Channel Channel
 
 	members  []Member
 	traces   []*snapline.Trace // one for each member; nil when it is missing

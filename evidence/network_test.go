@@ -19,7 +19,7 @@ func (w *world) send(from *vm, to []*vm, at int64, p snapline.Packet) *sending {
 	}
 	for _, v := range to {
 		for _, q := range s.pieces {
-			if w.IntN(12) == 0 {
+			if w.IntN(12) == 0 && !w.options.reliable {
 				continue // lost
 			}
 			for range 1 + w.IntN(20)/19 {

@@ -14,6 +14,7 @@ import (
 type Frame struct {
 	Member snapline.MemberName // at whose gate it was seen
 	At     int64               // nanoseconds since 1970, UTC
+	ID     uint64              // At of its record in the member's trace; 0 for none
 	Data   []byte
 	// Length is the frame's in bytes, of which Data holds the beginning; less than
 	// len(Data) means all of it.
@@ -29,11 +30,14 @@ const (
 
 	optionEnd             = 0
 	optionComment         = 1
+	optionPacketID        = 5
 	optionInterfaceName   = 2
 	optionResolution      = 9
 	optionUserApplication = 4
 
 	linkEthernet = 1
+
+	byteOrder = 0x1A2B3C4D // as we write it, little-endian
 )
 
 // WritePcapng writes frames, in their order, as a pcapng file that Wireshark and
@@ -94,8 +98,8 @@ func (p *pcapng) end(kind uint32) {
 
 func (p *pcapng) section() {
 	p.begin()
-	p.word(0x1A2B3C4D) // tells the order of bytes
-	p.half(1)          // version 1.0
+	p.word(byteOrder)
+	p.half(1) // version 1.0
 	p.half(0)
 	p.word(math.MaxUint32) // the section's length: not said
 	p.word(math.MaxUint32)
@@ -125,6 +129,11 @@ func (p *pcapng) packet(network uint32, f Frame) {
 	p.padded(f.Data)
 	if f.Comment != "" {
 		p.option(optionComment, []byte(f.Comment))
+	}
+	if f.ID != 0 {
+		p.option(optionPacketID, binary.LittleEndian.AppendUint64(nil, f.ID))
+	}
+	if f.Comment != "" || f.ID != 0 {
 		p.option(optionEnd, nil)
 	}
 	p.end(blockPacket)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/snapline/snapline/evidence"
 )
 
@@ -87,4 +89,45 @@ func TestPcapngReportsErrors(t *testing.T) {
 	if err := evidence.WritePcapng(&bytes.Buffer{}, []evidence.Frame{{Member: "n1", At: -1}}); err == nil {
 		t.Error("a time before 1970 was written")
 	}
+}
+
+func TestPcapngComesBack(t *testing.T) {
+	echo, err := hex.DecodeString(anEcho)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []evidence.Frame{
+		{Member: "n1", At: 1_700_000_000_123_456_789, ID: 1 << 60, Data: echo, Length: len(echo), Comment: "one"},
+		{Member: "n2", At: 5, Data: echo[:33], Length: len(echo)},
+		{Member: "n1", At: 6, ID: 7, Data: []byte{}},
+	}
+	var b bytes.Buffer
+	if err := evidence.WritePcapng(&b, want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := evidence.ReadPcapng(b.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-written +read):\n%s", d)
+	}
+}
+
+func FuzzReadPcapng(f *testing.F) {
+	var b bytes.Buffer
+	if err := evidence.WritePcapng(&b, []evidence.Frame{{Member: "n1", At: 5, ID: 6, Data: []byte("frame"), Length: 9, Comment: "x"}}); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Add(b.Bytes()[:b.Len()-4])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		frames, err := evidence.ReadPcapng(b)
+		if err != nil && !errors.Is(err, evidence.ErrFormat) {
+			t.Fatal(err)
+		}
+		for _, f := range frames {
+			evidence.Delivery{Frame: f, Marked: true}.Bytes()
+		}
+	})
 }

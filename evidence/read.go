@@ -32,31 +32,42 @@ func Read(ctx context.Context, s Source, id snapline.SnapshotID, m snapline.Memb
 	return t, nil
 }
 
-// ReadAll reads the traces of a snapshot, and judges them.
+// ReadAll reads the traces of a snapshot and the packets that were kept, and judges
+// them.
 func ReadAll(ctx context.Context, s Source, snapshot snapline.Snapshot) (*Report, error) {
 	var group []Member
 	var traces []snapline.Trace
 	for _, m := range snapshot.Members {
-		group = append(group, Member{Name: m.Name})
-		if m.Evidence == nil {
-			continue
+		member := Member{Name: m.Name}
+		if m.Evidence != nil {
+			t, err := Read(ctx, s, snapshot.ID, m)
+			if err != nil {
+				return nil, err
+			}
+			traces = append(traces, t)
+			member.Armed, member.Drained = m.Evidence.Armed, m.Evidence.Drained
+			if member.Kept, err = readChannel(ctx, s, snapshot.ID, m); err != nil {
+				return nil, err
+			}
 		}
-		t, err := Read(ctx, s, snapshot.ID, m)
-		if err != nil {
-			return nil, err
-		}
-		traces = append(traces, t)
+		group = append(group, member)
 	}
 	return Match(group, traces), nil
 }
 
-// ReadChannel reads a member's packets in transit, a pcapng file; nil when there
-// were none.
-func ReadChannel(ctx context.Context, s Source, id snapline.SnapshotID, m snapline.MemberSnapshot) ([]byte, error) {
-	if m.Evidence == nil || m.Evidence.Channel == nil {
+func readChannel(ctx context.Context, s Source, id snapline.SnapshotID, m snapline.MemberSnapshot) ([]Frame, error) {
+	if m.Evidence.Channel == nil {
 		return nil, nil
 	}
-	return readObject(ctx, s, id, m.Name, snapline.ChannelName, *m.Evidence.Channel)
+	b, err := readObject(ctx, s, id, m.Name, snapline.ChannelName, *m.Evidence.Channel)
+	if err != nil {
+		return nil, err
+	}
+	frames, err := ReadPcapng(b)
+	if err != nil {
+		return nil, fmt.Errorf("channel of %s of %s: %w", m.Name, id, err)
+	}
+	return frames, nil
 }
 
 func readObject(ctx context.Context, s Source, id snapline.SnapshotID, m snapline.MemberName, name string, o snapline.Object) ([]byte, error) {

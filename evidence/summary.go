@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/snapline/snapline"
 )
@@ -12,6 +13,9 @@ func (r *Report) Summary() *snapline.Verdict {
 	s := &snapline.Verdict{
 		State: v.State, Text: v.String(), Packets: v.Packets, Flows: v.Flows,
 		InTransit: v.InTransit, Withheld: v.Withheld, Orphans: v.Orphans, Lost: v.Lost, Reasons: v.Reasons,
+	}
+	if slices.ContainsFunc(r.traces, func(t *snapline.Trace) bool { return t != nil }) {
+		s.Channel = &r.Channel.Channel
 	}
 	for _, o := range v.Named {
 		s.Reasons = append(s.Reasons, o.String())

@@ -35,6 +35,7 @@ type worldOptions struct {
 	hideSendings bool // one member's records of sendings after the cut vanish
 	loseRecords  bool // some records are lost, and counted
 	mute         bool // one member does not mark, and no sending of it is recorded
+	reliable     bool // the network loses nothing, and the gates record all that arrives
 }
 
 // vm is a member. All times are true ones, in nanoseconds.
@@ -113,6 +114,9 @@ func newWorld(seed uint64, o worldOptions) *world {
 	for _, v := range w.vms {
 		v.markTo = lastEnd + millisecond + w.Int64N(millisecond)
 		v.recordTo = v.markTo
+		if w.options.reliable {
+			v.recordTo += 40 * millisecond
+		}
 	}
 	w.victim = w.vms[w.IntN(n)]
 	w.sabotage()

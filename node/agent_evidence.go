@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"sort"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ type evidenceOfRound struct {
 	recorded chan struct{} // closed when recording has ended
 
 	mu           sync.Mutex // guards the fields below
+	armed        snapline.Instant
 	began, ended snapline.Instant
 	recording    snapline.Recording
 	err          error
@@ -31,12 +33,22 @@ func (d *round) recordFrom(now snapline.Instant) error {
 }
 
 // record goes on for a while after the last rule could have ended by itself.
-func (d *round) record(rules snapline.GateRules) error {
+func (d *round) record(now snapline.Instant, rules snapline.GateRules) error {
 	last := max(rules.MarkUntil, rules.ShieldUntil)
 	if last <= snapline.Never {
 		return nil
 	}
+	d.evidence.setArmed(now)
 	return d.gate.Record(last.Add(lingerFor))
+}
+
+// setArmed notes when the first rule came.
+func (e *evidenceOfRound) setArmed(at snapline.Instant) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.armed == snapline.Never {
+		e.armed = at
+	}
 }
 
 func (e *evidenceOfRound) setCut(began, ended snapline.Instant) {
@@ -83,11 +95,11 @@ func (r *memberRunner) storeEvidence(d *round, repo snapline.Repository, id snap
 	if err != nil {
 		return nil, err
 	}
-	e := &snapline.MemberEvidence{Packets: len(got.Packets), LostFrames: got.LostFrames}
+	e := &snapline.MemberEvidence{Packets: len(got.Packets), LostFrames: got.LostFrames, Armed: d.evidence.armed, Drained: drained(got.Drained, trace.Paused)}
 	if e.Trace, err = r.storeBytes(d, repo, id, snapline.TraceName, b); err != nil {
 		return nil, err
 	}
-	frames := r.frames(got.Frames, trace.CutEnded)
+	frames := r.frames(got.Frames, trace)
 	if e.Frames = len(frames); e.Frames == 0 {
 		return e, nil
 	}
@@ -100,15 +112,29 @@ func (r *memberRunner) storeEvidence(d *round, repo snapline.Repository, id snap
 	return e, err
 }
 
-// frames puts those that arrived after the cut on the wall clock.
-func (r *memberRunner) frames(list []snapline.Frame, cutEnded snapline.Instant) []evidence.Frame {
+// drained is the last of several instants that is not after the pause began.
+func drained(all []snapline.Instant, paused snapline.Instant) snapline.Instant {
+	n := sort.Search(len(all), func(i int) bool { return all[i] > paused })
+	if n == 0 {
+		return snapline.Never
+	}
+	return all[n-1]
+}
+
+// frames puts those that may have been in transit on the wall clock: what came
+// after the VM stood still, and what was marked, wherever it came.
+func (r *memberRunner) frames(list []snapline.Frame, t snapline.Trace) []evidence.Frame {
+	after := t.Paused
+	if after == snapline.Never {
+		after = t.CutEnded
+	}
 	now, wall := r.agent.Clock.Now(), r.agent.Clock.Wall()
 	var out []evidence.Frame
 	for _, f := range list {
-		if f.At < cutEnded {
-			continue // it may be in the VM's state
+		if f.At <= after && !f.Marked {
+			continue
 		}
-		out = append(out, evidence.Frame{Member: r.key.member, At: wall.Add(f.At.Sub(now)).UnixNano(), Data: f.Data, Length: f.Length})
+		out = append(out, evidence.Frame{Member: r.key.member, At: wall.Add(f.At.Sub(now)).UnixNano(), ID: uint64(f.At), Data: f.Data, Length: f.Length})
 	}
 	return out
 }

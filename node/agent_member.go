@@ -109,7 +109,7 @@ func (r *memberRunner) effect(e protocol.Effect) error {
 		if d.gate == nil {
 			return nil
 		}
-		if err := d.record(e.Rules); err != nil {
+		if err := d.record(r.agent.Clock.Now(), e.Rules); err != nil {
 			return err
 		}
 		return d.gate.Set(e.Rules)
