@@ -10,7 +10,7 @@ func bleach() adversary {
 		},
 		packet: func(w *World, p *packet, _ *fate) {
 			if p != nil && w.bleached[0] != w.bleached[1] && w.bleached == [2]int{p.from, p.to} {
-				p.post = false
+				p.colour(false)
 			}
 		},
 	}

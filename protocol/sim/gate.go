@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/bpf/rule"
 	"github.com/snapline/snapline/protocol"
 )
 
@@ -35,6 +37,9 @@ func (g *gate) active() bool {
 
 // out is the way of a packet from the VM to the network.
 func (g *gate) out(p *packet) {
+	if p.frame != nil && g.attached {
+		p.frame = g.rule().FromVM(p.frame, g.now()).Frame
+	}
 	if g.attached && g.now() < g.rules.MarkUntil {
 		p.post = true
 		g.counters.Marked++
@@ -45,6 +50,19 @@ func (g *gate) out(p *packet) {
 // in is the way of a packet from the network to the VM.
 func (g *gate) in(p *packet) {
 	w := g.host.w
+	if w.abandoned(p) {
+		w.stats.Quarantined++
+		w.packetTrace("%s keeps out %v of an abandoned timeline", g.host.name, p)
+		return
+	}
+	if p.frame != nil && g.attached {
+		// The rule decides about real frames, and must do what this model does
+		// with abstract ones.
+		o := g.rule().ToVM(p.frame, g.now())
+		if withhold := p.post && g.now() < g.rules.ShieldUntil; o.Pass == withhold || (o.Counters.Leaked > 0) != (p.post && !withhold) {
+			w.fault(fmt.Sprintf("%s: the gate's rule and its model do not agree about %v: %+v", g.host.name, p, o.Counters))
+		}
+	}
 	if p.post && g.attached {
 		if g.now() < g.rules.ShieldUntil {
 			g.counters.Withheld++
@@ -58,6 +76,9 @@ func (g *gate) in(p *packet) {
 	}
 	w.vms[p.to].receive(p)
 }
+
+// rule is the gate as package bpf/rule has it, which knows frames.
+func (g *gate) rule() rule.Gate { return rule.Gate{Post: snapline.PostCodepoint, Rules: g.rules} }
 
 func (g *gate) notice() {
 	if g.noticed {

@@ -13,6 +13,8 @@ type packet struct {
 	from, to  int
 	sent, got uint64
 	post      bool
+	frame     []byte // what a guest has sent; nil for an abstract packet
+	timeline  int    // in which it was sent: how often the group had been restored
 }
 
 func (p *packet) String() string {

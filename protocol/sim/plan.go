@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 )
 
 // plan draws what kind of history this is to be.
-func (w *World) plan() string {
+func (w *World) plan(with []string) string {
 	r := &w.random
 	members := 2 + r.below(4)
 	unit := r.spread(2*time.Millisecond, 100*time.Millisecond)
@@ -28,7 +29,7 @@ func (w *World) plan() string {
 	var names []string
 	often := pick(r, 0, 0.06, 0.15, 0.3)
 	for _, a := range adversaries() {
-		if r.chance(often) {
+		if r.chance(often) || slices.Contains(with, a.name) {
 			w.adversaries, names = append(w.adversaries, a), append(names, a.name)
 		}
 	}

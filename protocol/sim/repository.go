@@ -13,6 +13,7 @@ type instant struct {
 	member int
 	round  snapline.Round
 	order  uint64
+	state  any // of the guest
 }
 
 // repository keeps captured data by digest, and records.

@@ -50,7 +50,7 @@ func violated(r Report) bool { return len(r.Violations) > 0 }
 func explore(first uint64, n int, o Options, wanted func(Report) bool) (Stats, *Report) {
 	var (
 		mu    sync.Mutex
-		total = newStats()
+		total = NewStats()
 		found *Report
 		next  atomic.Uint64
 		over  atomic.Bool

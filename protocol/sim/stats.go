@@ -9,6 +9,7 @@ type Stats struct {
 	Calm, CalmCommitted          int // of Rounds and Committed, those that nothing disturbed
 	Orphans                      int
 	Packets, Withheld, Early     int
+	Restored, Quarantined        int // groups of guests; packets of an abandoned timeline kept out
 	Leaks, Late, Guarded         int // refusals for a leak, past Dc; pauses ended by the guard
 	Lost, Failures, LettersLost  int
 	Aborts                       map[protocol.Phase]int // by the phase that they ended
@@ -16,7 +17,8 @@ type Stats struct {
 	CoordinatorCrashes           map[protocol.Phase]int
 }
 
-func newStats() Stats {
+// NewStats returns counts of nothing.
+func NewStats() Stats {
 	return Stats{Aborts: map[protocol.Phase]int{}, Crashes: map[protocol.AgentState]int{}, CoordinatorCrashes: map[protocol.Phase]int{}}
 }
 
@@ -47,6 +49,8 @@ func (s *Stats) Add(t Stats) {
 	s.CalmCommitted += t.CalmCommitted
 	s.Orphans += t.Orphans
 	s.Packets += t.Packets
+	s.Restored += t.Restored
+	s.Quarantined += t.Quarantined
 	s.Withheld += t.Withheld
 	s.Early += t.Early
 	s.Leaks += t.Leaks

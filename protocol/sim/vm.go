@@ -8,8 +8,14 @@ type vm struct {
 	member  int
 	paused  bool
 	since   moment // of the pause
+	loaded  bool   // by a restore, which paused it and will let it run
 	pauses  int    // so far; tells the guard of one pause from the next
 	waiting []*packet
+	guest   Guest // nil: the VM only talks
+	// timeline counts the restores; until quarantine ends, packets of another
+	// timeline do not reach the VM.
+	timeline   int
+	quarantine moment
 }
 
 // pause stops the VM. The guard lets it run after atMost on its host's clock,
@@ -19,6 +25,9 @@ func (v *vm) pause(c clock, atMost time.Duration) {
 		return
 	}
 	v.paused, v.since = true, v.w.now
+	if v.guest != nil {
+		v.guest.Pause()
+	}
 	v.pauses++
 	nth := v.pauses
 	v.w.at(c.when(c.read(v.w.now).Add(atMost)), func() {
@@ -31,11 +40,18 @@ func (v *vm) pause(c clock, atMost time.Duration) {
 
 // resume lets the VM run: what came for it meanwhile waited in the tap.
 func (v *vm) resume() {
-	if !v.paused {
-		return
+	if !v.paused || v.loaded {
+		return // it runs, or is not the one that the round has paused
 	}
-	v.paused = false
 	v.w.judgePause(v.w.hosts[v.member], v.since)
+	v.run()
+}
+
+func (v *vm) run() {
+	v.paused, v.loaded = false, false
+	if v.guest != nil {
+		v.guest.Resume()
+	}
 	for _, p := range v.waiting {
 		v.receive(p)
 	}
@@ -50,6 +66,10 @@ func (v *vm) receive(p *packet) {
 	if p.got == 0 {
 		p.got = v.w.tick()
 	}
+	if v.guest != nil {
+		v.guest.Receive(p.frame)
+		return
+	}
 	if v.w.traffic && v.w.random.chance(0.25) { // a request wants an answer
 		v.w.after(v.w.random.spread(20*time.Microsecond, time.Millisecond), func() { v.send(p.from, false) })
 	}
@@ -61,7 +81,11 @@ func (v *vm) send(to int, post bool) {
 	if v.paused {
 		return
 	}
-	p := &packet{from: v.member, to: to, post: post, sent: v.w.tick()}
+	v.dispatch(&packet{from: v.member, to: to, post: post})
+}
+
+func (v *vm) dispatch(p *packet) {
+	p.sent, p.timeline = v.w.tick(), v.timeline
 	v.w.packets = append(v.w.packets, p)
 	v.w.hosts[v.member].gate.out(p)
 	v.w.carry(p)
@@ -70,7 +94,7 @@ func (v *vm) send(to int, post bool) {
 // talk sends now and then for as long as there is traffic: in bursts while a
 // cut may be under way, seldom otherwise.
 func (v *vm) talk() {
-	if !v.w.traffic {
+	if !v.w.traffic || v.guest != nil {
 		return
 	}
 	to := v.w.random.below(len(v.w.vms) - 1)

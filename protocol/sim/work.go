@@ -88,7 +88,7 @@ func (h *host) snap(e protocol.Snap) {
 		h.vm.resume()
 		return
 	}
-	h.taken = &instant{member: h.member, round: e.Round, order: h.w.tick()}
+	h.taken = &instant{member: h.member, round: e.Round, order: h.w.tick(), state: h.vm.save()}
 	h.w.say("%s: local snapshot at %d", h.name, h.taken.order)
 	h.stopped = h.w.random.chance(0.2) // stop-and-copy
 	if !h.stopped {

@@ -12,6 +12,11 @@ import (
 type Options struct {
 	Variant Variant // a wrong protocol; the zero value is the real one
 	Trace   bool    // keep the trace of the world; slow
+	// Guests, when set, makes what runs in the VMs of a history. Then each
+	// snapshot that exists is restored, and the guests judge what they find.
+	Guests func(Site) Guests
+	With   []string          // names of adversaries that take part in any case
+	Cut    snapline.Strategy // of every round; drawn for each if empty
 }
 
 // Variant makes the protocol wrong on purpose, from outside the machines: by
@@ -21,6 +26,8 @@ type Variant struct {
 	AgentEffects     func(h *host, ev protocol.Event, effects []protocol.Effect) []protocol.Effect
 	CoordinatorEvent func(c *coordinator, ev *protocol.Event)
 	Coordinator      func(c *coordinator, ev protocol.Event, effects []protocol.Effect) []protocol.Effect
+	NoQuarantine     bool // packets of an abandoned timeline reach restored VMs
+	KeptRules        bool // a restored VM finds the rules of its instant on its gate, for ever
 }
 
 // Report is what a history has come to.
@@ -28,6 +35,7 @@ type Report struct {
 	Seed       uint64
 	Plan       string   // members, adversaries, deadlines
 	Violations []string // empty if all went as it must
+	Guests     []string // those of them that the guests have found
 	Stats      Stats
 	Trace      []string
 }
@@ -47,6 +55,8 @@ type World struct {
 	coordinator *coordinator
 	repository  *repository
 	packets     []*packet
+	guests      Guests                           // nil: the VMs only talk
+	cut         snapline.Strategy                // see Options
 	probes      map[[3]uint64]snapline.Codepoint // round, sender, receiver
 
 	adversaries []adversary
@@ -59,19 +69,25 @@ type World struct {
 
 	stats    Stats
 	violated []string
+	found    []string // violations that guests have found
 	tracing  bool
 	lines    []string
 }
 
 // Run runs the history that the seed stands for.
 func Run(seed uint64, o Options) Report {
-	w := &World{random: random{seed}, variant: o.Variant, tracing: o.Trace, stats: newStats(),
+	w := &World{random: random{seed}, variant: o.Variant, cut: o.Cut, tracing: o.Trace, stats: NewStats(),
 		repository: newRepository(), probes: map[[3]uint64]snapline.Codepoint{}}
-	plan := w.plan()
-	w.run()
+	plan := w.plan(o.With)
+	if o.Guests != nil {
+		w.boot(seed, o.Guests)
+		w.runGuests()
+	} else {
+		w.run()
+	}
 	w.judge()
 	w.stats.Histories, w.stats.Packets = 1, len(w.packets)
-	return Report{seed, plan, w.violated, w.stats, w.lines}
+	return Report{seed, plan, w.violated, w.found, w.stats, w.lines}
 }
 
 // run lets the storm pass over a few rounds, waits for quiet, and then wants
@@ -105,9 +121,15 @@ func (w *World) roundEnded() {
 	if w.rounds < 0 || !w.traffic {
 		return
 	}
-	w.after(w.random.spread(10*time.Microsecond, 50*time.Millisecond), func() {
-		w.coordinator.begin(pick(&w.random, snapline.Colour, snapline.Colour, snapline.Barrier))
-	})
+	w.after(w.random.spread(10*time.Microsecond, 50*time.Millisecond), w.round)
+}
+
+func (w *World) round() {
+	cut := pick(&w.random, snapline.Colour, snapline.Colour, snapline.Barrier)
+	if w.cut != "" {
+		cut = w.cut
+	}
+	w.coordinator.begin(cut)
 }
 
 // quiet ends storm and traffic and lets everything that is under way end.
