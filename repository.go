@@ -32,7 +32,8 @@ type Repository interface {
 	PutDisk(ctx context.Context, id SnapshotID, m MemberName, name string, d DiskContent) (Object, error)
 	OpenDisk(ctx context.Context, id SnapshotID, m MemberName, name string, o Object) (iter.Seq2[Extent, error], error)
 	VerifyDisk(ctx context.Context, id SnapshotID, m MemberName, name string, o Object) error
-	// Commit writes the record: ErrExists when there is one of that id already.
+	// Commit writes the record: ErrExists when there is one of that id already,
+	// ErrGivenUp when there never will be one.
 	Commit(ctx context.Context, s Snapshot) error
 	// Snapshot reads a record: ErrNotFound when there is none.
 	Snapshot(ctx context.Context, id SnapshotID) (Snapshot, error)
@@ -42,6 +43,11 @@ type Repository interface {
 	// Delete removes the record first, then the data: ErrNotFound when neither
 	// is there. With no record it discards what an aborted round left.
 	Delete(ctx context.Context, id SnapshotID) error
+	// GiveUp decides that the snapshot will never exist: Put and Commit of it fail
+	// with ErrGivenUp from then on, whoever tries, and what was put is removed.
+	// Snapshot still returns ErrNotFound. ErrExists when Commit came first: then
+	// nothing is removed. It may be called again.
+	GiveUp(ctx context.Context, id SnapshotID) error
 }
 
 // Errors of a Repository that callers branch on.
@@ -49,6 +55,7 @@ var (
 	ErrExists   = errors.New("exists already")
 	ErrNotFound = errors.New("not found")
 	ErrDamaged  = errors.New("damaged")
+	ErrGivenUp  = errors.New("its round was given up")
 )
 
 // Errors of the control plane that callers branch on.

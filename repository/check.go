@@ -260,7 +260,7 @@ func readFooter(m *seal.Master, id pack.ID, b []byte) (pack.Contents, error) {
 
 // snapshots goes through all records and what they need.
 func (c *check) snapshots(ctx context.Context) error {
-	ids, err := c.r.listIDs(ctx)
+	ids, _, err := c.r.listIDs(ctx)
 	if err != nil {
 		return err
 	}

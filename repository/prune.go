@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/snapline/snapline"
 	"github.com/snapline/snapline/repository/index"
@@ -46,7 +47,8 @@ type prune struct {
 	report snapline.PruneReport
 	marks  *marks
 
-	stale   []rootRef         // of snapshots that do not exist
+	stale   []rootRef // of snapshots that do not exist
+	givenUp map[snapline.SnapshotID]time.Time
 	stored  map[pack.ID]int64 // packs in the storage
 	indexes []index.Source    // those that there were
 	fates   map[pack.ID]fate  // of packs that an index tells of
@@ -113,7 +115,8 @@ func (p *prune) markAll(ctx context.Context) error {
 		return err
 	}
 	p.marks = newMarks(t)
-	ids, err := p.r.listIDs(ctx)
+	ids, givenUp, err := p.r.listIDs(ctx)
+	p.givenUp = givenUp
 	if err != nil {
 		return err
 	}
@@ -281,5 +284,5 @@ func (p *prune) sweep(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return p.forgetGivenUp(ctx)
 }

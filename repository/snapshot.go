@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -44,7 +45,7 @@ func (r *Repository) commit(ctx context.Context, s snapline.Snapshot) error {
 	}
 	if err := r.store.Create(ctx, manifestName(s.ID), b); err != nil {
 		if errors.Is(err, blob.ErrExists) {
-			return snapline.ErrExists
+			return cmp.Or(r.absent(ctx, s.ID), snapline.ErrExists)
 		}
 		return err
 	}
@@ -55,16 +56,23 @@ func (r *Repository) commit(ctx context.Context, s snapline.Snapshot) error {
 	return nil
 }
 
-// absent returns ErrExists when the snapshot has been committed.
+// absent returns ErrExists when the snapshot has been committed, and ErrGivenUp
+// when its round has been given up.
 func (r *Repository) absent(ctx context.Context, id snapline.SnapshotID) error {
-	_, err := r.store.Size(ctx, manifestName(id))
-	if err == nil {
-		return fmt.Errorf("snapshot %s: %w", id, snapline.ErrExists)
-	}
+	size, err := r.store.Size(ctx, manifestName(id))
 	if errors.Is(err, blob.ErrNotFound) {
 		return nil
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	switch _, given, err := r.givenUp(ctx, manifestName(id), size); {
+	case err != nil:
+		return err
+	case given:
+		return fmt.Errorf("snapshot %s: %w", id, snapline.ErrGivenUp)
+	}
+	return fmt.Errorf("snapshot %s: %w", id, snapline.ErrExists)
 }
 
 // complete reports which root is not there as the record has it.
@@ -114,6 +122,9 @@ func (r *Repository) Snapshot(ctx context.Context, id snapline.SnapshotID) (snap
 	if err != nil {
 		return none, fmt.Errorf("snapshot %s: %w", id, err)
 	}
+	if _, given := parseGivenUp(b); given {
+		return none, fmt.Errorf("snapshot %s: %w: %w", id, snapline.ErrNotFound, snapline.ErrGivenUp)
+	}
 	s, err := decodeRecord(r.master, id, b)
 	if err != nil {
 		return none, fmt.Errorf("record of snapshot %s: %w", id, damaged(err))
@@ -124,7 +135,7 @@ func (r *Repository) Snapshot(ctx context.Context, id snapline.SnapshotID) (snap
 // List implements snapline.Repository. Snapshots of the same moment are listed
 // by id.
 func (r *Repository) List(ctx context.Context) ([]snapline.Snapshot, error) {
-	ids, err := r.listIDs(ctx)
+	ids, _, err := r.listIDs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list snapshots: %w", err)
 	}
@@ -156,18 +167,29 @@ func (r *Repository) List(ctx context.Context) ([]snapline.Snapshot, error) {
 	return list, errors.Join(bad...)
 }
 
-// listIDs returns the ids of the snapshots that exist.
-func (r *Repository) listIDs(ctx context.Context) (ids []snapline.SnapshotID, err error) {
+// listIDs returns the ids of the snapshots that exist, and those of the rounds
+// that were given up, with the time.
+func (r *Repository) listIDs(ctx context.Context) (ids []snapline.SnapshotID, givenUp map[snapline.SnapshotID]time.Time, err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	err = r.store.List(ctx, manifestPrefix, func(name string, _ int64) error {
-		if id := snapline.SnapshotID(strings.TrimPrefix(name, manifestPrefix)); checkID(id) == nil {
-			ids = append(ids, id) // others are nothing that we wrote
+	givenUp = map[snapline.SnapshotID]time.Time{}
+	err = r.store.List(ctx, manifestPrefix, func(name string, size int64) error {
+		id := snapline.SnapshotID(strings.TrimPrefix(name, manifestPrefix))
+		if checkID(id) != nil {
+			return nil // nothing that we wrote
+		}
+		switch at, given, err := r.givenUp(ctx, name, size); {
+		case err != nil:
+			return err
+		case given:
+			givenUp[id] = at
+		default:
+			ids = append(ids, id)
 		}
 		return nil
 	})
-	return ids, err
+	return ids, givenUp, err
 }
 
 func older(a, b snapline.Snapshot) int {
@@ -201,30 +223,44 @@ func (r *Repository) delete(ctx context.Context, id snapline.SnapshotID) (found 
 	if err != nil {
 		return false, err
 	}
+	roots, err := r.deleteRoots(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	// Once more: a Commit may have come in between. One that comes from now on
+	// finds the roots gone and takes its record back.
+	late, err := r.remove(ctx, manifestName(id))
+	return record || late || roots > 0, err
+}
+
+// deleteRoots deletes what was put for a snapshot, and returns how much of it
+// there was.
+func (r *Repository) deleteRoots(ctx context.Context, id snapline.SnapshotID) (int, error) {
 	var names []string
 	if err := r.store.List(ctx, rootName(id, ""), func(name string, _ int64) error {
 		names = append(names, name)
 		return nil
 	}); err != nil {
-		return false, err
+		return 0, err
 	}
 	for _, name := range names {
 		if err := r.store.Delete(ctx, name); err != nil {
-			return false, err
+			return 0, err
 		}
 	}
-	// Once more: a Commit may have come in between. One that comes from now on
-	// finds the roots gone and takes its record back.
-	late, err := r.remove(ctx, manifestName(id))
-	return record || late || len(names) > 0, err
+	return len(names), nil
 }
 
-// remove deletes a blob and reports whether it was there.
+// remove deletes a record and reports whether there was one.
 func (r *Repository) remove(ctx context.Context, name string) (found bool, err error) {
-	switch _, err := r.store.Size(ctx, name); {
-	case errors.Is(err, blob.ErrNotFound):
+	size, err := r.store.Size(ctx, name)
+	if errors.Is(err, blob.ErrNotFound) {
 		return false, nil
-	case err != nil:
+	}
+	if err != nil {
+		return false, err
+	}
+	if _, given, err := r.givenUp(ctx, name, size); err != nil || given {
 		return false, err
 	}
 	return true, r.store.Delete(ctx, name)

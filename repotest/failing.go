@@ -23,6 +23,7 @@ const (
 	OpSnapshot Op = "snapshot"
 	OpList     Op = "list"
 	OpDelete   Op = "delete"
+	OpGiveUp   Op = "give up"
 )
 
 // Failing is a Repository whose operations fail when Fail says so, before they
@@ -120,4 +121,12 @@ func (f Failing) Delete(ctx context.Context, id snapline.SnapshotID) error {
 		return err
 	}
 	return f.Repository.Delete(ctx, id)
+}
+
+// GiveUp implements snapline.Repository.
+func (f Failing) GiveUp(ctx context.Context, id snapline.SnapshotID) error {
+	if err := f.Fail(OpGiveUp, id); err != nil {
+		return err
+	}
+	return f.Repository.GiveUp(ctx, id)
 }

@@ -29,6 +29,7 @@ type Memory struct {
 	data    map[snapline.SnapshotID]map[string][]byte // by member, or MEMBER.DISK
 	written map[string][]bool                         // pages of disks
 	records map[snapline.SnapshotID][]byte            // JSON, so that nothing is shared
+	givenUp map[snapline.SnapshotID]bool
 }
 
 // NewMemory returns an empty repository with an id of its own.
@@ -38,6 +39,7 @@ func NewMemory() *Memory {
 		data:    map[snapline.SnapshotID]map[string][]byte{},
 		written: map[string][]bool{},
 		records: map[snapline.SnapshotID][]byte{},
+		givenUp: map[snapline.SnapshotID]bool{},
 	}
 }
 
@@ -65,8 +67,8 @@ func (r *Memory) put(id snapline.SnapshotID, m string, b []byte) (snapline.Objec
 	var none snapline.Object
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, ok := r.records[id]; ok {
-		return none, fmt.Errorf("store %s of %s: %w", m, id, snapline.ErrExists)
+	if err := r.absent(id); err != nil {
+		return none, fmt.Errorf("store %s of %s: %w", m, id, err)
 	}
 	if r.data[id] == nil {
 		r.data[id] = map[string][]byte{}
@@ -114,13 +116,24 @@ func (r *Memory) Commit(ctx context.Context, s snapline.Snapshot) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, ok := r.records[s.ID]; ok {
-		return fmt.Errorf("commit %s: %w", s.ID, snapline.ErrExists)
+	if err := r.absent(s.ID); err != nil {
+		return fmt.Errorf("commit %s: %w", s.ID, err)
 	}
 	if err := r.complete(s); err != nil {
 		return fmt.Errorf("commit %s: %w", s.ID, err)
 	}
 	r.records[s.ID] = record
+	return nil
+}
+
+// absent needs the lock.
+func (r *Memory) absent(id snapline.SnapshotID) error {
+	switch _, ok := r.records[id]; {
+	case ok:
+		return snapline.ErrExists
+	case r.givenUp[id]:
+		return snapline.ErrGivenUp
+	}
 	return nil
 }
 
@@ -211,6 +224,21 @@ func (r *Memory) Delete(ctx context.Context, id snapline.SnapshotID) error {
 		return fmt.Errorf("delete %s: %w", id, snapline.ErrNotFound)
 	}
 	delete(r.records, id)
+	delete(r.data, id)
+	return nil
+}
+
+// GiveUp implements snapline.Repository.
+func (r *Memory) GiveUp(ctx context.Context, id snapline.SnapshotID) error {
+	if err := check(ctx, id); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.absent(id); errors.Is(err, snapline.ErrExists) {
+		return fmt.Errorf("give up %s: %w", id, err)
+	}
+	r.givenUp[id] = true
 	delete(r.data, id)
 	return nil
 }

@@ -40,6 +40,8 @@ func Run(t *testing.T, open func(t *testing.T) snapline.Repository) {
 		{"list is oldest first", testList},
 		{"delete", testDelete},
 		{"delete what a round left", testDeleteAborted},
+		{"give up", testGiveUp},
+		{"give up or commit", testGiveUpOrCommit},
 		{"bad names are refused", testBadNames},
 		{"ended context", testContext},
 	} {
