@@ -8,6 +8,7 @@ import (
 
 	"github.com/snapline/snapline"
 	"github.com/snapline/snapline/bustest"
+	"github.com/snapline/snapline/fencetest"
 	"github.com/snapline/snapline/node"
 	"github.com/snapline/snapline/repotest"
 )
@@ -28,7 +29,8 @@ func TestAlive(t *testing.T) {
 	clock := &jumpingClock{}
 	bus := bustest.NewBus()
 	a, err := node.NewAgent(node.AgentConfig{Host: "h1", Dir: t.TempDir(), Bus: bus, Clock: clock, Hypervisor: &fakeHypervisor{newCloud(), "h1"},
-		Gates: &fakeGates{open: map[*fakeGate]bool{}}, OpenRepository: func(context.Context, string) (snapline.Repository, error) { return repotest.NewMemory(), nil }})
+		Gates: &fakeGates{open: map[*fakeGate]bool{}}, Fences: &fencetest.Memory{Now: clock.Now},
+		OpenRepository: func(context.Context, string) (snapline.Repository, error) { return repotest.NewMemory(), nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
