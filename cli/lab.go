@@ -27,7 +27,7 @@ Every address of a lab lives in its namespaces. Needs root.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(labUpCommand(), labStatusCommand(), labDownCommand(), labKillCommand(), labLoadCommand())
+	cmd.AddCommand(labUpCommand(), labStatusCommand(), labDownCommand(), labKillCommand(), labStartCommand(), labLoadCommand())
 	return cmd
 }
 
@@ -105,15 +105,25 @@ func labDownCommand() *cobra.Command {
 }
 
 func labKillCommand() *cobra.Command {
-	name := labName
+	name, host := labName, ""
 	cmd := &cobra.Command{
 		Use:     "kill [VM...]",
-		Short:   "SIGKILL virtual machines of a lab (all of them without a name)",
-		Example: "  snapline lab kill\n  snapline lab kill n2 --lab shop",
+		Short:   "SIGKILL virtual machines of a lab (all of them without a name), or a host",
+		Example: "  snapline lab kill\n  snapline lab kill n2 --lab shop\n  snapline lab kill --host h2",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := openLab(name)
 			if err != nil {
 				return err
+			}
+			if host != "" {
+				if len(args) > 0 {
+					return &snapline.Error{Code: snapline.CodeInvalid, Message: "kill virtual machines, or a host with all that runs on it"}
+				}
+				if err := l.KillHost(cmd.Context(), host); err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "killed %s: its agent and its virtual machines (snapline lab start %s brings the agent back)\n", host, host)
+				return nil
 			}
 			if len(args) == 0 {
 				for _, vm := range l.VMs() {
@@ -127,6 +137,25 @@ func labKillCommand() *cobra.Command {
 				fmt.Fprintln(cmd.ErrOrStderr(), "killed", vm)
 			}
 			return nil
+		},
+	}
+	cmd.Flags().StringVar(&name, "lab", labName, "the lab")
+	cmd.Flags().StringVar(&host, "host", "", "the host to kill, its agent too")
+	return cmd
+}
+
+func labStartCommand() *cobra.Command {
+	name := labName
+	cmd := &cobra.Command{
+		Use:   "start HOST",
+		Short: "Start a host's agent again that was killed",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := openLab(name)
+			if err != nil {
+				return err
+			}
+			return l.StartAgent(args[0])
 		},
 	}
 	cmd.Flags().StringVar(&name, "lab", labName, "the lab")

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/snapline/snapline/lab/topology"
 )
@@ -155,4 +158,27 @@ func (l *Lab) DaemonAlive(name string) bool { return l.DaemonPID(name) != 0 }
 // KillDaemon ends "coordinator" or a host's agent by SIGKILL.
 func (l *Lab) KillDaemon(ctx context.Context, name string) error {
 	return read(l, func(r *record) identity { return r.Daemons[name] }).kill(ctx)
+}
+
+// KillHost ends everything that runs on a host, its agent and its virtual
+// machines, by SIGKILL, as a power failure does.
+func (l *Lab) KillHost(ctx context.Context, host string) error {
+	ns := l.Place(host)
+	if !slices.ContainsFunc(l.Hosts(), func(h Host) bool { return h.Name == host }) {
+		return fmt.Errorf("lab %s has no host %s", l.Name, host)
+	}
+	all, err := topology.Processes(l.Name)
+	if err != nil {
+		return err
+	}
+	var killing errgroup.Group
+	for _, p := range all {
+		if p.Namespace == ns {
+			killing.Go(func() error { return p.Kill(ctx) })
+		}
+	}
+	if err := killing.Wait(); err != nil {
+		return fmt.Errorf("kill host %s: %w", host, err)
+	}
+	return nil
 }
