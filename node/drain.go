@@ -182,14 +182,17 @@ func (c *Coordinator) groupsOn(h snapline.HostName) (all []snapline.GroupName) {
 // until ctx ends. It returns the last error then.
 func (c *Coordinator) moveAway(ctx context.Context, g snapline.GroupName, h snapline.HostName, op *operation) (snapline.MovedGroup, error) {
 	last := errors.New("there was no time for it")
+	move := &moving{c: c, group: g, host: h, op: op}
 	for ctx.Err() == nil {
-		moved, err := c.moveOnce(ctx, g, h, op)
+		moved, err := move.try(ctx)
 		if err == nil {
 			return moved, nil
 		}
 		if ctx.Err() == nil {
+			if err.Error() != last.Error() {
+				op.waits(fmt.Sprintf("for group %s: %v", g, err))
+			}
 			last = err
-			op.waits(fmt.Sprintf("for group %s: %v", g, err))
 		}
 		select {
 		case <-time.After(c.pace.busy):
@@ -199,36 +202,64 @@ func (c *Coordinator) moveAway(ctx context.Context, g snapline.GroupName, h snap
 	return snapline.MovedGroup{}, last
 }
 
-func (c *Coordinator) moveOnce(ctx context.Context, g snapline.GroupName, h snapline.HostName, op *operation) (snapline.MovedGroup, error) {
-	moved := snapline.MovedGroup{Group: g}
-	rec, _, err := c.group(ctx, g)
+// moving is one group on its way from a host.
+type moving struct {
+	c     *Coordinator
+	group snapline.GroupName
+	host  snapline.HostName
+	op    *operation
+	// taken is the snapshot that it is to be restored from, at when it was taken.
+	taken snapline.Snapshot
+	at    time.Time
+}
+
+// fresh is how old a snapshot may be for a group to be restored from it: while
+// there is no room no further ones are taken, and the group runs on.
+const fresh = 5 * time.Second
+
+func (m *moving) try(ctx context.Context) (snapline.MovedGroup, error) {
+	moved := snapline.MovedGroup{Group: m.group}
+	rec, _, err := m.c.group(ctx, m.group)
 	if err != nil {
 		return moved, err
 	}
-	op.say(snapline.Progress{Phase: "snapshot", Text: string(g)})
-	took, err := c.take(ctx, snapline.TakeRequest{Group: g, Note: "drain of " + string(h)}, true)
-	if err == nil {
-		took, err = c.finished(ctx, took.ID)
+	away := recovery{group: rec.placed(), gone: map[snapline.HostName]bool{m.host: true}}
+	if m.taken.ID != "" {
+		if _, _, err := m.c.planFor(away, m.taken); err != nil {
+			return moved, err
+		}
 	}
+	if m.taken.ID == "" || time.Since(m.at) > fresh {
+		if err := m.take(ctx); err != nil {
+			return moved, err
+		}
+	}
+	plan, s, err := m.c.planFor(away, m.taken)
 	if err != nil {
 		return moved, err
 	}
-	s, err := c.Snapshot(ctx, took.Snapshot)
-	if err != nil {
-		return moved, err
-	}
-	plan, s, err := c.planFor(recovery{group: rec.placed(), gone: map[snapline.HostName]bool{h: true}}, s)
-	if err != nil {
-		return moved, err
-	}
-	op.say(snapline.Progress{Phase: "restore", Text: fmt.Sprintf("%s: %s", s.ID, describePlace(plan))})
-	restoring, err := c.restore(s, plan.Place, nil)
+	m.op.say(snapline.Progress{Phase: "restore", Text: fmt.Sprintf("%s: %s", s.ID, describePlace(plan))})
+	restoring, err := m.c.restore(s, plan.Place, nil)
 	if err == nil {
 		// It is not left alone in the middle, whatever the deadline says.
-		restoring, err = c.finished(context.WithoutCancel(ctx), restoring.ID)
+		_, err = m.c.finished(context.WithoutCancel(ctx), restoring.ID)
 	}
 	moved.Snapshot, moved.Place = s.ID, plan.Place
 	return moved, err
+}
+
+func (m *moving) take(ctx context.Context) error {
+	m.op.say(snapline.Progress{Phase: "snapshot", Text: string(m.group)})
+	op, err := m.c.take(ctx, snapline.TakeRequest{Group: m.group, Note: "drain of " + string(m.host)}, true)
+	if err == nil {
+		op, err = m.c.finished(ctx, op.ID)
+	}
+	if err != nil {
+		return err
+	}
+	m.taken, err = m.c.Snapshot(ctx, op.Snapshot)
+	m.at = time.Now()
+	return err
 }
 
 // finished waits for an operation's end, and returns its error as one. One that

@@ -103,3 +103,36 @@ func TestDrainOfUnprotectedGroup(t *testing.T) {
 		t.Errorf("undrain during a drain: %v", err)
 	}
 }
+
+// While there is no room a group is not snapshotted again and again; it goes as
+// soon as there is some.
+func TestDrainWaitsForRoom(t *testing.T) {
+	s := newProtected(t, every(time.Hour))
+	s.calm()
+	apart := s.group()
+	apart.AntiAffinity = [][]snapline.MemberName{{"n1", "n2", "n3"}}
+	if _, err := s.c.Apply(t.Context(), apart); err != nil {
+		t.Fatal(err)
+	}
+	s.goOn()
+	op, err := s.c.Drain(t.Context(), snapline.DrainRequest{Host: "h2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, err := s.c.Progress(t.Context(), op.ID, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p := range steps {
+		if p.Phase == "wait" && strings.Contains(p.Text, "kept apart") {
+			break
+		}
+	}
+	s.startAgent("h4")
+	if op, _ = s.follow(op, nil); op.Error != nil || op.Drain.Moved[0].Place["n2"] != "h4" {
+		t.Fatalf("drain %+v, %v", op.Drain, op.Error)
+	}
+	if n := len(s.snapshots()); n > 4 { // it was tried every 20 ms
+		t.Errorf("%d snapshots of one drain", n-1)
+	}
+}

@@ -14,9 +14,6 @@ import (
 func newProtected(t *testing.T, r snapline.ProtectRequest, options ...func(*site)) *site {
 	s := newBareSite(t, append(options, func(s *site) {
 		s.lease = snapline.MinLease
-		if s.room == 0 {
-			s.room = 1 << 29
-		}
 	})...)
 	if _, err := s.c.Apply(t.Context(), s.group()); err != nil {
 		t.Fatal(err)

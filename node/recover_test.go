@@ -119,7 +119,7 @@ func TestRecoveryByTheNextCoordinator(t *testing.T) {
 // person says that its host is off.
 func TestUnfencedMemberNeedsAPerson(t *testing.T) {
 	s := newBareSite(t, func(s *site) {
-		s.lease, s.room = snapline.MinLease, 1<<29
+		s.lease = snapline.MinLease
 	})
 	if _, err := s.c.Apply(t.Context(), s.group()); err != nil {
 		t.Fatal(err)

@@ -31,8 +31,6 @@ type site struct {
 	stopA  map[snapline.HostName]func()
 	// lease, if not zero, is the coordinator's, whose protections then hurry.
 	lease time.Duration
-	// room, if not zero, is the memory that each host says is available.
-	room int64
 }
 
 // newSite starts everything, with members n1 to n3 of group "g" on h1 to h3.
@@ -102,7 +100,7 @@ func (s *site) startAgent(h snapline.HostName) {
 		s.fences[h] = &fencetest.Memory{Now: node.BootClock{}.Now}
 	}
 	resources := func() (node.Resources, error) {
-		return node.Resources{MemoryBytes: 1 << 30, AvailableBytes: max(s.room, 1), Cores: 4}, nil
+		return node.Resources{MemoryBytes: 1 << 30, AvailableBytes: 1 << 29, Cores: 4}, nil
 	}
 	a, err := node.NewAgent(node.AgentConfig{Host: h, Resources: resources, Dir: s.t.TempDir(), Bus: s.bus.As(snapline.ToAgent(h)), Hypervisor: &fakeHypervisor{s.cloud, h}, Gates: s.gates[h], Fences: s.fences[h],
 		Examine: func(context.Context) []snapline.Finding {
