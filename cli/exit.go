@@ -74,6 +74,9 @@ func usageError(cmd *cobra.Command, err error) error {
 	return invalid(fmt.Sprintf("see `%s --help`", cmd.CommandPath()), "%s: %v", cmd.CommandPath(), err)
 }
 
+// mostTypos is how many letters of a command may be wrong for it to be suggested.
+const mostTypos = 2
+
 // knownCommand refuses arguments of the root command, which are verbs that do
 // not exist.
 func knownCommand(cmd *cobra.Command, args []string) error {
@@ -81,8 +84,12 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	hint := "see `snapline --help`"
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		hint = "did you mean `snapline " + strings.Join(near, "` or `snapline ") + "`?"
+	for typos := range mostTypos {
+		cmd.SuggestionsMinimumDistance = typos + 1
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = "did you mean `snapline " + strings.Join(near, "` or `snapline ") + "`?"
+			break
+		}
 	}
 	return invalid(hint, "snapline has no command %q", args[0])
 }
