@@ -59,9 +59,12 @@ func (l *Lab) initAuthority() error {
 	return err
 }
 
+// Credential is a host's certificate and key, once its agent has joined.
+func (l *Lab) Credential(host string) string { return l.path(host, "credential.pem") }
+
 // token returns the file with which a host joins; "" when it has joined.
 func (l *Lab) token(host string) (string, error) {
-	if _, err := os.Stat(l.path(host, "credential.pem")); err == nil {
+	if _, err := os.Stat(l.Credential(host)); err == nil {
 		return "", nil
 	}
 	token, err := l.snapline("token", "create", "--host", host)
@@ -73,12 +76,13 @@ func (l *Lab) token(host string) (string, error) {
 }
 
 // StartCoordinator starts the coordinator in the switch's namespace and waits
-// until its API takes connections. Error if one runs already.
-func (l *Lab) StartCoordinator(ctx context.Context) error {
+// until its API takes connections, with further flags if there are some. Error if
+// one runs already.
+func (l *Lab) StartCoordinator(ctx context.Context, flags ...string) error {
 	socket := l.path("api.sock")
 	at, key := l.Repository()
-	err := l.startDaemon(coordinatorName, l.Switch(), "coordinator", "--listen", controlAddress,
-		"--http", l.Server(), "--data", l.path("coordinator"), "--repo", at, "--key-file", key)
+	args := []string{"coordinator", "--listen", controlAddress, "--http", l.Server(), "--data", l.path("coordinator"), "--repo", at, "--key-file", key}
+	err := l.startDaemon(coordinatorName, l.Switch(), append(args, flags...)...)
 	if err != nil {
 		return err
 	}
