@@ -33,6 +33,12 @@ type Gates interface {
 	// Reconcile removes gates that an earlier life of this agent left behind on
 	// this host. Called once, before the first Open.
 	Reconcile(ctx context.Context) error
+	// Announce makes the network look for the NICs' addresses here, before the VM
+	// runs: what others send to it meanwhile waits at its tap.
+	Announce(ctx context.Context, nics []NIC) error
+	// Deliver hands Ethernet frames to a running VM, in their order, as if they came
+	// from its network. It returns when its hypervisor has read them.
+	Deliver(ctx context.Context, nics []NIC, frames [][]byte) error
 }
 
 // Gate stands at the network edge of one virtual machine, on all of its NICs.

@@ -66,6 +66,9 @@ type RestoreResult struct {
 	DurationMS float64         `json:"duration_ms"`
 	SkewMS     float64         `json:"skew_ms"` // first to last member resumed
 	Members    []RestoreMember `json:"members"`
+	// Replayed counts the packets in transit that were delivered; nil when nobody
+	// asked for it.
+	Replayed *int `json:"replayed,omitempty"`
 }
 
 // RestoreMember is one member's line of a RestoreResult.
@@ -87,6 +90,9 @@ type TakeRequest struct {
 type RestoreRequest struct {
 	Snapshot SnapshotID              `json:"snapshot"`
 	Place    map[MemberName]HostName `json:"place,omitempty"` // default: where it ran
+	// ReplayChannel has the packets delivered that were in transit across the cut,
+	// once all members run.
+	ReplayChannel Replay `json:"replay_channel,omitempty"`
 }
 
 // GroupStatus is a group as the coordinator sees it now.

@@ -119,7 +119,7 @@ func (c *Client) Take(ctx context.Context, r snapline.TakeRequest) (snapline.Ope
 
 func (c *Client) Restore(ctx context.Context, r snapline.RestoreRequest) (snapline.Operation, error) {
 	var o snapline.Operation
-	err := c.do(ctx, http.MethodPost, "/v1/snapshots/"+url.PathEscape(string(r.Snapshot))+"/restore", placement{Place: r.Place}, &o)
+	err := c.do(ctx, http.MethodPost, "/v1/snapshots/"+url.PathEscape(string(r.Snapshot))+"/restore", restoreBody{Place: r.Place, ReplayChannel: r.ReplayChannel}, &o)
 	return o, err
 }
 

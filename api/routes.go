@@ -43,14 +43,15 @@ type doctorInput struct {
 	Group snapline.GroupName `query:"group" doc:"Look at this group's members and the paths between them, not at the hosts."`
 }
 
-// placement is a RestoreRequest whose snapshot is in the path.
-type placement struct {
-	Place map[snapline.MemberName]snapline.HostName `json:"place,omitempty" doc:"Host for each member that is not to run where it was captured."`
+// restoreBody is a RestoreRequest whose snapshot is in the path.
+type restoreBody struct {
+	Place         map[snapline.MemberName]snapline.HostName `json:"place,omitempty" doc:"Host for each member that is not to run where it was captured."`
+	ReplayChannel snapline.Replay                           `json:"replay_channel,omitempty" enum:"complete,known" doc:"Deliver the packets that were in transit once all members run: complete refuses when they are not all known, known delivers what is."`
 }
 
 type restoreInput struct {
 	Snapshot snapline.SnapshotID `path:"snapshot" doc:"Id of a snapshot (GROUP-NUMBER)."`
-	Body     *placement
+	Body     *restoreBody
 }
 
 type pruneInput struct{ Body snapline.PruneRequest }
@@ -116,7 +117,7 @@ func (r routes) registerSnapshots(api huma.API, get func(id, path, summary strin
 		func(ctx context.Context, in *restoreInput) (*body[snapline.Operation], error) {
 			req := snapline.RestoreRequest{Snapshot: in.Snapshot}
 			if in.Body != nil {
-				req.Place = in.Body.Place
+				req.Place, req.ReplayChannel = in.Body.Place, in.Body.ReplayChannel
 			}
 			o, err := r.svc.Restore(ctx, req)
 			return began(ctx, o, err)

@@ -92,10 +92,9 @@ func sendProbes(ctx context.Context, nic snapline.NIC, post snapline.Codepoint, 
 	if err != nil {
 		return fmt.Errorf("look up bridge %s: %w", nic.Bridge, err)
 	}
-	// Protocol 0: a socket that only sends.
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	fd, err := packetSocket()
 	if err != nil {
-		return fmt.Errorf("open packet socket: %w", err)
+		return err
 	}
 	defer unix.Close(fd)
 	for _, mac := range to {

@@ -22,8 +22,11 @@ type restoreRunner struct {
 	work    sync.WaitGroup
 
 	mu     sync.Mutex
-	loaded map[snapline.MemberName]snapline.VM // started by us, not let go of yet
-	lapse  *time.Timer                         // ends what was loaded and never opened
+	loaded map[snapline.MemberName]snapline.VM    // started by us, not let go of yet
+	nics   map[snapline.MemberName][]snapline.NIC // of those that were loaded
+	// channel is what is to be replayed.
+	channel map[snapline.MemberName][][]byte
+	lapse   *time.Timer // ends what was loaded and never opened
 }
 
 // restore returns the runner of an operation, which lives as long as the
@@ -34,7 +37,7 @@ func (a *Agent) restore(op snapline.OperationID) *restoreRunner {
 	r := a.restores[op]
 	if r == nil {
 		r = &restoreRunner{agent: a, machine: protocol.NewRestoreAgent(a.Host, a.life), loop: newLoop(a.Clock),
-			loaded: map[snapline.MemberName]snapline.VM{}}
+			loaded: map[snapline.MemberName]snapline.VM{}, nics: map[snapline.MemberName][]snapline.NIC{}}
 		r.loop.step = r.machine.Step
 		r.loop.effect = r.effect
 		r.loop.failed = func(protocol.Effect, error) protocol.Input { return nil } // asked again
@@ -87,6 +90,8 @@ func (r *restoreRunner) act(ctx context.Context, e protocol.Act, done *protocol.
 	case protocol.RestoreOpen:
 		since, reasons := r.open(ctx, e.Plan)
 		done.AgoNS, done.Reasons = int64(r.agent.Clock.Now().Sub(since)), reasons
+	case protocol.RestoreReplay:
+		done.Packets, done.Reasons = r.replay(ctx, e.Plan)
 	case protocol.RestoreUndo:
 		// Members that were let go of already are ended too: after STOP every
 		// instance is one that this restore has started.
@@ -121,6 +126,9 @@ func (r *restoreRunner) plan(ctx context.Context, p protocol.PlanRestore) []snap
 		if err := verifyMember(ctx, repo, p.Snapshot, part); err != nil {
 			reasons = append(reasons, r.reason(part.Name, err))
 		}
+	}
+	if p.Replay {
+		reasons = append(reasons, r.readChannel(ctx, repo, p)...)
 	}
 	return reasons
 }
@@ -182,9 +190,14 @@ func (r *restoreRunner) loadOne(ctx context.Context, p protocol.PlanRestore, par
 	if err != nil {
 		return err
 	}
+	nics := vm.Info().NICs
+	// While it waits: those that run first send to it already.
+	if err := r.agent.Gates.Announce(ctx, nics); err != nil {
+		r.agent.Log.Warn("announce", "member", part.Name, "error", err)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.loaded[part.Name] = vm
+	r.loaded[part.Name], r.nics[part.Name] = vm, nics
 	return nil
 }
 

@@ -23,6 +23,8 @@ type cloud struct {
 	hold map[string]chan struct{}
 	// held gets a value when a step begins to wait.
 	held map[string]chan struct{}
+	// second gives every VM a second NIC.
+	second bool
 }
 
 func newCloud() *cloud {
@@ -164,8 +166,12 @@ func (v *fakeVM) now() string {
 }
 
 func (v *fakeVM) Info() snapline.VMInfo {
-	return snapline.VMInfo{Hypervisor: "fake", RAMBytes: 1 << 20,
+	info := snapline.VMInfo{Hypervisor: "fake", RAMBytes: 1 << 20,
 		NICs: []snapline.NIC{{ID: "net0", Tap: "tap-" + string(v.member), MAC: "02:00:00:00:00:" + fmt.Sprintf("%02x", v.member[len(v.member)-1])}}}
+	if v.cloud.second {
+		info.NICs = append(info.NICs, snapline.NIC{ID: "net1", Tap: "tap1-" + string(v.member), MAC: "02:00:00:00:01:" + fmt.Sprintf("%02x", v.member[len(v.member)-1])})
+	}
+	return info
 }
 func (v *fakeVM) Status(context.Context) (string, error) {
 	v.mu.Lock()
@@ -234,9 +240,12 @@ func (f *fakeCapture) Progress() int64 { return int64(len(f.taken)) }
 
 // fakeGates is one host's gates. Every probe of every gate arrives at all.
 type fakeGates struct {
-	mu   sync.Mutex
-	open map[*fakeGate]bool
-	fail error
+	mu        sync.Mutex
+	open      map[*fakeGate]bool
+	fail      error
+	delivered [][]byte
+	// recording is what its gates have recorded; nil for nothing.
+	recording func() snapline.Recording
 	// bleach, when set, is what arrives instead of the mark.
 	bleach *snapline.Codepoint
 	air    *air
@@ -258,8 +267,15 @@ func (g *fakeGates) Open(_ context.Context, nics []snapline.NIC, post snapline.C
 	g.open[gate] = true
 	return gate, nil
 }
-func (g *fakeGates) Reconcile(context.Context) error { return nil }
-func (g *fakeGates) count() int                      { g.mu.Lock(); defer g.mu.Unlock(); return len(g.open) }
+func (g *fakeGates) Reconcile(context.Context) error                { return nil }
+func (g *fakeGates) Announce(context.Context, []snapline.NIC) error { return nil }
+func (g *fakeGates) Deliver(_ context.Context, _ []snapline.NIC, frames [][]byte) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.delivered = append(g.delivered, frames...)
+	return g.fail
+}
+func (g *fakeGates) count() int { g.mu.Lock(); defer g.mu.Unlock(); return len(g.open) }
 
 type fakeGate struct {
 	gates    *fakeGates
@@ -281,9 +297,14 @@ func (g *fakeGate) Counters() (snapline.GateCounters, error) {
 	defer g.mu.Unlock()
 	return snapline.GateCounters{Withheld: 2, Marked: 3, Leaked: g.leaked}, nil
 }
-func (g *fakeGate) Record(snapline.Instant) error         { return nil }
-func (g *fakeGate) Recorded() (snapline.Recording, error) { return snapline.Recording{}, nil }
-func (g *fakeGate) Withheld() <-chan struct{}             { return g.withheld }
+func (g *fakeGate) Record(snapline.Instant) error { return nil }
+func (g *fakeGate) Recorded() (snapline.Recording, error) {
+	if r := g.gates.recording; r != nil {
+		return r(), nil
+	}
+	return snapline.Recording{}, nil
+}
+func (g *fakeGate) Withheld() <-chan struct{} { return g.withheld }
 func (g *fakeGate) Probe(_ context.Context, nonce uint64, sender uint32, _ []string) error {
 	a := g.gates.air
 	a.mu.Lock()

@@ -167,7 +167,7 @@ func (k *keeper) recover(ctx context.Context, attempt *int) time.Duration {
 
 // restore runs the restore to its end.
 func (k *keeper) restore(ctx context.Context, s snapline.Snapshot, place placement.Plan, gone map[snapline.HostName]bool) error {
-	op, err := k.c.restore(s, place, gone)
+	op, err := k.c.restore(s, place, gone, false)
 	if err == nil {
 		op, err = k.c.outcome(ctx, op.ID)
 	}
@@ -310,7 +310,7 @@ func (c *Coordinator) Recover(ctx context.Context, r snapline.RecoverRequest) (s
 			return snapline.Operation{}, &snapline.Error{Code: snapline.CodeRefused, Message: "a host that was lost is back", Hint: "see how it is now: snapline status " + string(r.Group)}
 		}
 	}
-	return c.restore(s, plan.Place, gone)
+	return c.restore(s, plan.Place, gone, false)
 }
 
 // PlanRecovery says what Recover would do now, and changes nothing.

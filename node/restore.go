@@ -22,16 +22,19 @@ func (c *Coordinator) Restore(ctx context.Context, r snapline.RestoreRequest) (s
 	if v := s.Verdict; v != nil && v.State == snapline.Inconsistent {
 		return snapline.Operation{}, &snapline.Error{Code: snapline.CodeDamaged, Message: fmt.Sprintf("snapshot %s is no consistent cut: %s", s.ID, v.Text), Hint: "restore another one"}
 	}
+	if err := replayable(s, r.ReplayChannel); err != nil {
+		return snapline.Operation{}, err
+	}
 	place, err := placeAsAsked(s, r.Place)
 	if err != nil {
 		return snapline.Operation{}, err
 	}
-	return c.restore(s, place, nil)
+	return c.restore(s, place, nil, r.ReplayChannel != snapline.ReplayNothing)
 }
 
 // restore starts a restore. gone are hosts that take no part in it because what
 // runs there talks to nobody.
-func (c *Coordinator) restore(s snapline.Snapshot, place map[snapline.MemberName]snapline.HostName, gone map[snapline.HostName]bool) (snapline.Operation, error) {
+func (c *Coordinator) restore(s snapline.Snapshot, place map[snapline.MemberName]snapline.HostName, gone map[snapline.HostName]bool, replay bool) (snapline.Operation, error) {
 	id := snapline.OperationID(fmt.Sprintf("restore-%s-%s", s.ID, strings.ToLower(rand.Text()[:8])))
 	op := newOperation(c.Clock, snapline.Operation{ID: id, Kind: kindRestore, Group: s.Group.Name, Snapshot: s.ID})
 	release, err := c.begin(s.Group.Name, op)
@@ -39,7 +42,7 @@ func (c *Coordinator) restore(s snapline.Snapshot, place map[snapline.MemberName
 		return snapline.Operation{}, err
 	}
 	op.end = release
-	t := &restoring{c: c, op: op, snapshot: s, place: place, gone: gone, began: time.Now()}
+	t := &restoring{c: c, op: op, snapshot: s, place: place, gone: gone, replay: replay, began: time.Now()}
 	c.running.Go(t.run)
 	return op.state(), nil
 }
@@ -73,6 +76,7 @@ type restoring struct {
 	snapshot snapline.Snapshot
 	place    map[snapline.MemberName]snapline.HostName
 	gone     map[snapline.HostName]bool
+	replay   bool
 	began    time.Time
 	machine  *protocol.Restore
 	done     bool
@@ -95,7 +99,7 @@ func (t *restoring) run() {
 		t.end(protocol.RestoreDone{Problem: problem})
 		return
 	}
-	t.machine = protocol.NewRestore(protocol.BeginRestore{Op: t.op.state().ID, Snapshot: t.snapshot, Place: t.place, Stop: t.stopHosts()})
+	t.machine = protocol.NewRestore(protocol.BeginRestore{Op: t.op.state().ID, Snapshot: t.snapshot, Place: t.place, Stop: t.stopHosts(), Replay: t.replay})
 	l := t.op.loop
 	l.step, l.effect = t.machine.Step, t.effect
 	l.failed = func(protocol.Effect, error) protocol.Input { return nil } // effect returns no errors
@@ -194,7 +198,7 @@ func (t *restoring) effect(e protocol.Effect) error {
 // restoreSteps names for people what a member has behind it.
 var restoreSteps = map[protocol.RestorePhase]string{
 	protocol.RestorePlan: "planned", protocol.RestoreStop: "stopped", protocol.RestoreLoad: "loaded",
-	protocol.RestoreOpen: "running", protocol.RestoreUndo: "undone",
+	protocol.RestoreOpen: "running", protocol.RestoreReplay: "replayed", protocol.RestoreUndo: "undone",
 }
 
 func (t *restoring) end(e protocol.RestoreDone) {
@@ -210,6 +214,9 @@ func (t *restoring) end(e protocol.RestoreDone) {
 		return
 	}
 	r := &snapline.RestoreResult{ID: t.snapshot.ID, State: "running", DurationMS: sinceMS(t.began), SkewMS: e.SkewMS}
+	if t.replay {
+		r.Replayed = &e.Packets
+	}
 	for _, m := range t.snapshot.Members {
 		r.Members = append(r.Members, snapline.RestoreMember{Name: m.Name, From: m.Host, Host: t.place[m.Name], LoadMS: e.LoadMS[m.Name]})
 	}

@@ -14,8 +14,8 @@ var kinds = func() map[string]reflect.Type {
 	m := map[string]reflect.Type{}
 	for _, v := range []any{Prepare{}, Probe{}, Arm{}, Cut{}, Disarm{}, Commit{}, Abort{},
 		Prepared{}, Refused{}, Probed{}, Armed{}, CutDone{}, Disarmed{}, Stored{}, Aborted{},
-		PlanRestore{}, StopMembers{}, LoadMembers{}, OpenMembers{}, UndoRestore{},
-		Planned{}, Stopped{}, Loaded{}, Opened{}, Undone{}, RestoreFailed{}} {
+		PlanRestore{}, StopMembers{}, LoadMembers{}, OpenMembers{}, ReplayChannel{}, UndoRestore{},
+		Planned{}, Stopped{}, Loaded{}, Opened{}, Replayed{}, Undone{}, RestoreFailed{}} {
 		t := reflect.TypeOf(v)
 		m[t.Name()] = t
 	}

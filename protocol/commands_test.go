@@ -160,6 +160,10 @@ func (s *stage) beginRestore(args []string) error {
 	b.Snapshot = snapline.Snapshot{ID: "g-1", Group: snapline.Group{Name: "g"}}
 	hosts := []string{}
 	for _, a := range args {
+		if a == "replay" {
+			b.Replay = true
+			continue
+		}
 		m, h, _ := strings.Cut(a, "=")
 		hosts = append(hosts, h)
 		if m == "stop" {

@@ -28,10 +28,10 @@ func samples() []any {
 		protocol.Stored{Ref: ref, Part: part}, protocol.Aborted{Ref: ref},
 		protocol.PlanRestore{RestoreRef: restore, Snapshot: "g-1", Group: snapline.Group{Name: "g"}, Members: []snapline.MemberSnapshot{part}},
 		protocol.StopMembers{RestoreRef: restore}, protocol.LoadMembers{RestoreRef: restore},
-		protocol.OpenMembers{RestoreRef: restore}, protocol.UndoRestore{RestoreRef: restore},
+		protocol.OpenMembers{RestoreRef: restore}, protocol.ReplayChannel{RestoreRef: restore}, protocol.UndoRestore{RestoreRef: restore},
 		protocol.Planned{RestoreRef: restore, Reasons: reasons}, protocol.Stopped{RestoreRef: restore},
 		protocol.Loaded{RestoreRef: restore, LoadMS: map[snapline.MemberName]float64{"n1": 800}},
-		protocol.Opened{RestoreRef: restore, AgoNS: 5}, protocol.Undone{RestoreRef: restore},
+		protocol.Opened{RestoreRef: restore, AgoNS: 5}, protocol.Replayed{RestoreRef: restore, Packets: 9}, protocol.Undone{RestoreRef: restore},
 		protocol.RestoreFailed{RestoreRef: restore, Reasons: reasons},
 	}
 }

@@ -10,7 +10,8 @@ import (
 
 // Restore drives one restore of a whole group: PLAN everything that can be
 // known beforehand, STOP every living instance, LOAD all members paused, OPEN
-// them together. Until every plan is good nothing is touched; a restore that
+// them together, and, if that is asked for, REPLAY the packets that were in transit.
+// Until every plan is good nothing is touched; a restore that
 // fails later leaves the snapshot as it was and may simply be tried again.
 type Restore struct {
 	phase   RestorePhase
@@ -28,8 +29,11 @@ const (
 	RestoreStop RestorePhase = "stop"
 	RestoreLoad RestorePhase = "load"
 	RestoreOpen RestorePhase = "open"
-	RestoreUndo RestorePhase = "undo" // end what was loaded, after a failure
-	RestoreEnd  RestorePhase = "end"
+	// RestoreReplay comes when all members run: one that does not may be asked to
+	// answer a packet before it can.
+	RestoreReplay RestorePhase = "replay"
+	RestoreUndo   RestorePhase = "undo" // end what was loaded, after a failure
+	RestoreEnd    RestorePhase = "end"
 )
 
 // BeginRestore says what a restore is to do.
@@ -41,6 +45,8 @@ type BeginRestore struct {
 	// Stop lists the hosts where an instance of a member may be living. They are
 	// asked to stop every member of the group; so are the hosts of Place.
 	Stop []snapline.HostName
+	// Replay: the members' packets in transit are delivered, too.
+	Replay bool
 }
 
 type restoreHost struct {
@@ -49,6 +55,7 @@ type restoreHost struct {
 	members []snapline.MemberSnapshot // to be loaded here
 	at      RestorePhase              // the phase that it has completed last
 	loadMS  map[snapline.MemberName]float64
+	packets int // replayed
 	opened  snapline.Instant
 	lost    bool
 	replan  bool // undo: a new life must hear the plan first
@@ -127,7 +134,7 @@ func (r *Restore) ask() []Effect {
 
 func (r *Restore) waitsFor(h *restoreHost) bool {
 	switch r.phase {
-	case RestoreLoad, RestoreOpen, RestoreUndo:
+	case RestoreLoad, RestoreOpen, RestoreReplay, RestoreUndo:
 		return h.at != r.phase && !h.lost && len(h.members) > 0
 	case RestoreEnd:
 		return false
@@ -139,13 +146,15 @@ func (r *Restore) request(h *restoreHost) RestoreMessage {
 	ref := RestoreRef{Op: r.begin.Op, Host: h.name, Incarnation: h.life}
 	switch {
 	case r.phase == RestorePlan, h.replan:
-		return PlanRestore{RestoreRef: ref, Snapshot: r.begin.Snapshot.ID, Group: r.begin.Snapshot.Group, Members: h.members}
+		return PlanRestore{RestoreRef: ref, Snapshot: r.begin.Snapshot.ID, Group: r.begin.Snapshot.Group, Members: h.members, Replay: r.begin.Replay}
 	case r.phase == RestoreStop:
 		return StopMembers{ref}
 	case r.phase == RestoreLoad:
 		return LoadMembers{ref}
 	case r.phase == RestoreOpen:
 		return OpenMembers{ref}
+	case r.phase == RestoreReplay:
+		return ReplayChannel{ref}
 	}
 	return UndoRestore{ref}
 }
@@ -167,7 +176,12 @@ func (r *Restore) advance() []Effect {
 		return r.enter(RestoreLoad)
 	case RestoreLoad:
 		return r.enter(RestoreOpen)
-	case RestoreOpen, RestoreUndo:
+	case RestoreOpen:
+		if r.begin.Replay && r.problem == nil {
+			return r.enter(RestoreReplay)
+		}
+		return r.end()
+	case RestoreReplay, RestoreUndo:
 		return r.end()
 	}
 	return nil
@@ -208,6 +222,9 @@ func (r *Restore) receive(now snapline.Instant, msg RestoreMessage) []Effect {
 			h.opened = now.Add(-time.Duration(max(0, m.AgoNS)))
 		}
 		return r.done(h, RestoreOpen)
+	case Replayed:
+		h.packets = m.Packets
+		return r.done(h, RestoreReplay)
 	case Undone:
 		return r.done(h, RestoreUndo)
 	case RestoreFailed:

@@ -24,7 +24,7 @@ func NewRestoreAgent(h snapline.HostName, life snapline.Incarnation) *RestoreAge
 }
 
 // next says which phase may follow which; a request out of order is stale.
-var next = map[RestorePhase]RestorePhase{RestoreStop: RestorePlan, RestoreLoad: RestoreStop, RestoreOpen: RestoreLoad}
+var next = map[RestorePhase]RestorePhase{RestoreStop: RestorePlan, RestoreLoad: RestoreStop, RestoreOpen: RestoreLoad, RestoreReplay: RestoreOpen}
 
 // Step takes one event and returns what is to be done, in order.
 func (a *RestoreAgent) Step(ev Event) []Effect {
@@ -65,6 +65,8 @@ func (a *RestoreAgent) receive(now snapline.Instant, msg RestoreMessage) []Effec
 		return a.act(now, RestoreLoad)
 	case OpenMembers:
 		return a.act(now, RestoreOpen)
+	case ReplayChannel:
+		return a.act(now, RestoreReplay)
 	case UndoRestore:
 		return a.act(now, RestoreUndo)
 	}
@@ -95,7 +97,12 @@ func (a *RestoreAgent) acted(now snapline.Instant, in Acted) []Effect {
 	ref := RestoreRef{Op: a.plan.Op, Host: a.host, Incarnation: a.life}
 	a.busy = ""
 	if len(in.Reasons) > 0 && in.Phase != RestorePlan {
-		return []Effect{RestoreSend{Msg: RestoreFailed{ref, in.Reasons}}}
+		failed := RestoreFailed{ref, in.Reasons}
+		if in.Phase == RestoreReplay {
+			// Some packets may have been delivered. Asked again, it must not do it again.
+			a.done, a.last = in.Phase, failed
+		}
+		return []Effect{RestoreSend{Msg: failed}}
 	}
 	a.done = in.Phase
 	switch in.Phase {
@@ -108,6 +115,8 @@ func (a *RestoreAgent) acted(now snapline.Instant, in Acted) []Effect {
 	case RestoreOpen:
 		a.since = now.Add(-time.Duration(in.AgoNS))
 		a.last = Opened{ref, in.AgoNS}
+	case RestoreReplay:
+		a.last = Replayed{ref, in.Packets}
 	case RestoreUndo:
 		a.last = Undone{ref}
 	}

@@ -9,6 +9,9 @@ func (r *Restore) blame(h *restoreHost, reason snapline.Reason) {
 			Message: "the restore failed and what had been loaded was stopped again; the snapshot is intact",
 			Hint:    "mend the cause and restore again; it is safe to repeat"}
 		switch {
+		case r.phase == RestoreReplay && h.lost:
+			r.problem.Message = "the members were let run, but a host was lost meanwhile, and the packets in transit may not have reached its members"
+			r.problem.Hint = "see whether that host's members run; restore again to have the packets delivered"
 		case r.phase == RestoreOpen && h.lost:
 			r.problem.Message = "the members were let run, but a host was lost meanwhile and its members may not run"
 			r.problem.Hint = "see whether that host's members run; restore again if they do not"
@@ -57,7 +60,7 @@ func (r *Restore) fail(h *restoreHost, reasons ...snapline.Reason) []Effect {
 	case RestorePlan:
 		h.at = RestorePlan
 		return r.advance()
-	case RestoreOpen:
+	case RestoreOpen, RestoreReplay:
 		if h.lost {
 			// The others run already and this host may run too: killing a group
 			// that may be whole would lose what it does from now on.
@@ -97,6 +100,7 @@ func (r *Restore) end() []Effect {
 	e := RestoreDone{Problem: r.problem, LoadMS: map[snapline.MemberName]float64{}}
 	var first, last snapline.Instant
 	for _, h := range r.hosts {
+		e.Packets += h.packets
 		for n, v := range h.loadMS {
 			e.LoadMS[n] = v
 		}

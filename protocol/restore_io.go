@@ -27,6 +27,8 @@ type (
 		Snapshot snapline.SnapshotID       `json:"snapshot"`
 		Group    snapline.Group            `json:"spec"`
 		Members  []snapline.MemberSnapshot `json:"members"`
+		// Replay: ReplayChannel may follow, so what it needs is to be looked at too.
+		Replay bool `json:"replay,omitempty"`
 	}
 	// StopMembers ends every living instance of the group's members here.
 	StopMembers struct{ RestoreRef }
@@ -34,6 +36,9 @@ type (
 	LoadMembers struct{ RestoreRef }
 	// OpenMembers lets them run.
 	OpenMembers struct{ RestoreRef }
+	// ReplayChannel delivers the packets that were in transit to the members here.
+	// It comes when all members run, everywhere.
+	ReplayChannel struct{ RestoreRef }
 	// UndoRestore ends what was loaded.
 	UndoRestore struct{ RestoreRef }
 
@@ -54,6 +59,11 @@ type (
 		RestoreRef
 		AgoNS int64 `json:"ago_ns"`
 	}
+	// Replayed answers ReplayChannel: so many packets were delivered.
+	Replayed struct {
+		RestoreRef
+		Packets int `json:"packets"`
+	}
 	// Undone answers UndoRestore.
 	Undone struct{ RestoreRef }
 	// RestoreFailed says that a phase after the plan did not work here.
@@ -67,6 +77,8 @@ func (PlanRestore) restoreMessage()   {}
 func (StopMembers) restoreMessage()   {}
 func (LoadMembers) restoreMessage()   {}
 func (OpenMembers) restoreMessage()   {}
+func (ReplayChannel) restoreMessage() {}
+func (Replayed) restoreMessage()      {}
 func (UndoRestore) restoreMessage()   {}
 func (Planned) restoreMessage()       {}
 func (Stopped) restoreMessage()       {}
@@ -93,6 +105,7 @@ type (
 		Reasons []snapline.Reason
 		LoadMS  map[snapline.MemberName]float64
 		AgoNS   int64 // RestoreOpen: since the members were resumed
+		Packets int   // RestoreReplay: delivered
 	}
 )
 
@@ -121,6 +134,7 @@ type (
 	RestoreDone struct {
 		Problem *snapline.Error
 		SkewMS  float64
+		Packets int // replayed
 		LoadMS  map[snapline.MemberName]float64
 	}
 	// Act does the work of a phase on one host. Completes with Acted.

@@ -19,6 +19,7 @@ const (
 	none    instance = "none"
 	waits   instance = "loaded and paused"
 	runs    instance = "restored and running"
+	whole   instance = "restored, running, and given its packets"
 )
 
 // troubled is a restore among lost, copied and overtaking messages, failing
@@ -34,7 +35,8 @@ type troubled struct {
 
 // TestRestoreInTrouble runs seeded restores and wants of each: it ends; no
 // member is loaded while an old instance lives anywhere, none runs before all
-// are loaded; success means that all run, failure that none does.
+// are loaded, none gets its packets twice or before all run; success means that all
+// run and have them, failure that none runs.
 func TestRestoreInTrouble(t *testing.T) {
 	done, undone := 0, 0
 	for seed := range uint64(6000) {
@@ -48,7 +50,11 @@ func TestRestoreInTrouble(t *testing.T) {
 			t.Fatalf("seed %d: the restore did not end", seed)
 		case end.Problem == nil:
 			done++
-			w.want(seed, runs)
+			if seed%2 == 0 {
+				w.want(seed, runs)
+			} else {
+				w.want(seed, whole)
+			}
 		case end.Problem.Code == snapline.CodeRefused:
 			w.want(seed, oldRuns)
 		default:
@@ -66,6 +72,9 @@ func newTroubled(t *testing.T, seed uint64) *troubled {
 	w := &troubled{stage: newStage(), t: t, r: rand.New(rand.NewPCG(seed, 0)), state: map[string]instance{}}
 	w.silent, w.disturbed = true, seed%4 != 0
 	args := []string{}
+	if seed%2 != 0 {
+		args = append(args, "replay")
+	}
 	for i := range 2 + w.r.IntN(2) {
 		h := fmt.Sprintf("h%d", i+1)
 		args = append(args, fmt.Sprintf("n%d=%s", i+1, h))
@@ -126,6 +135,9 @@ func (w *troubled) act(i int) {
 	w.tasks = slices.Delete(w.tasks, i, i+1)
 	e := k.effect.(protocol.Act)
 	if w.chance(2) {
+		if e.Phase == protocol.RestoreReplay {
+			w.state[k.who] = whole // in part, or all but the answer
+		}
 		w.step(k.who, protocol.Acted{Op: e.Op, Phase: e.Phase, Reasons: []snapline.Reason{{Text: "it did not work"}}})
 		return
 	}
@@ -138,6 +150,12 @@ func (w *troubled) act(i int) {
 	case protocol.RestoreOpen:
 		w.all(e, waits, runs)
 		w.state[k.who] = runs
+	case protocol.RestoreReplay:
+		w.all(e, runs, whole)
+		if w.state[k.who] == whole {
+			w.t.Errorf("%s is given its packets again", k.who)
+		}
+		w.state[k.who] = whole
 	case protocol.RestoreUndo:
 		w.state[k.who] = none
 	}

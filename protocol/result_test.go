@@ -127,5 +127,8 @@ func acted(e protocol.Act, o options) protocol.Acted {
 			a.LoadMS[m.Name] = 800
 		}
 	}
+	if o.reasons == nil && e.Phase == protocol.RestoreReplay {
+		a.Packets = 3 * len(e.Plan.Members)
+	}
 	return a
 }

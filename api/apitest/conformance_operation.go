@@ -98,8 +98,11 @@ func testProgressAfter(t *testing.T, ctx context.Context, s Subject) {
 
 func testRestore(t *testing.T, ctx context.Context, s Subject) {
 	id := taken(t, ctx, s).Snapshot
-	op := must(s.Service.Restore(ctx, snapline.RestoreRequest{Snapshot: id, Place: s.Elsewhere}))(t)
+	op := must(s.Service.Restore(ctx, snapline.RestoreRequest{Snapshot: id, Place: s.Elsewhere, ReplayChannel: snapline.ReplayComplete}))(t)
 	_, op = follow(t, ctx, s, op.ID, 0)
+	if op.Restore != nil && op.Restore.Replayed == nil {
+		t.Errorf("nothing is said of the replay: %+v", op.Restore)
+	}
 	if op.State != "done" || op.Kind != "restore" || op.Restore == nil || op.Restore.ID != id || op.Restore.State != "running" {
 		t.Fatalf("restore: %+v", op)
 	}
@@ -118,6 +121,8 @@ func testRestoreInvalid(t *testing.T, ctx context.Context, s Subject) {
 	id := taken(t, ctx, s).Snapshot
 	_, err := s.Service.Restore(ctx, snapline.RestoreRequest{Snapshot: id, Place: map[snapline.MemberName]snapline.HostName{"nosuch": "h1"}})
 	wantCode(t, "place of an unknown member", err, snapline.CodeInvalid)
+	_, err = s.Service.Restore(ctx, snapline.RestoreRequest{Snapshot: id, ReplayChannel: "nosuch"})
+	wantCode(t, "replay of an unknown kind", err, snapline.CodeInvalid)
 }
 
 func testDelete(t *testing.T, ctx context.Context, s Subject) {

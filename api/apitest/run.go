@@ -111,6 +111,9 @@ func (f *Fake) Restore(_ context.Context, r snapline.RestoreRequest) (snapline.O
 		return snapline.Operation{}, notFound("snapshot", string(r.Snapshot))
 	}
 	snap := f.snapshots[i]
+	if !slices.Contains([]snapline.Replay{snapline.ReplayNothing, snapline.ReplayComplete, snapline.ReplayKnown}, r.ReplayChannel) {
+		return snapline.Operation{}, &snapline.Error{Code: snapline.CodeInvalid, Message: fmt.Sprintf("replay of the channel %q: there are %q and %q", r.ReplayChannel, snapline.ReplayComplete, snapline.ReplayKnown)}
+	}
 	if bad := f.misplaced(snap, r); bad != nil {
 		return snapline.Operation{}, &snapline.Error{Code: snapline.CodeInvalid, Message: fmt.Sprintf("restore %s: the placement is not valid", snap.ID), Reasons: bad}
 	}
@@ -164,6 +167,14 @@ func (f *Fake) restore(ctx context.Context, g *group, o *operation, snap snaplin
 	if err := f.each(ctx, o, snap.Group.Members, snapline.Progress{Step: "running"}); err != nil {
 		return err
 	}
+	if r.ReplayChannel != snapline.ReplayNothing {
+		if err := f.step(ctx, o, snapline.Progress{Phase: "replay"}); err != nil {
+			return err
+		}
+		if err := f.each(ctx, o, snap.Group.Members, snapline.Progress{Step: "replayed"}); err != nil {
+			return err
+		}
+	}
 	f.run(g, o, snap, r)
 	return nil
 }
@@ -180,6 +191,10 @@ func (f *Fake) run(g *group, o *operation, snap snapline.Snapshot, r snapline.Re
 		}
 		g.place[m.Name] = to
 		result.Members = append(result.Members, snapline.RestoreMember{Name: m.Name, From: m.Host, Host: to, LoadMS: 1400.25})
+	}
+	if r.ReplayChannel != snapline.ReplayNothing {
+		packets := 9
+		result.Replayed = &packets
 	}
 	o.op.Restore = &result
 }
