@@ -68,7 +68,7 @@ func labUpCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&workload, "workload", string(lab.Etcd), "etcd, bank, idle or none")
+	f.StringVar(&workload, "workload", string(lab.Etcd), "etcd, bank, datagrams, idle or none")
 	f.IntVar(&o.Hosts, "hosts", 3, "how many hosts, each with one VM")
 	f.IntVar(&o.MemMB, "mem", 256, "memory of each VM, in MiB")
 	f.IntVar(&o.DiskMB, "disk", 0, "size of each VM's disk, in MiB; -1 is none (default 512 for etcd, otherwise none)")

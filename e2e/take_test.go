@@ -35,15 +35,16 @@ func (s *site) take(t *testing.T, flags ...string) snapline.TakeResult {
 }
 
 // restore restores a snapshot through the command line, which has to succeed.
-func (s *site) restore(t *testing.T, id snapline.SnapshotID, place string) {
+func (s *site) restore(t *testing.T, id snapline.SnapshotID, place string, flags ...string) snapline.RestoreResult {
 	t.Helper()
-	args := []string{"restore", string(id)}
+	args := append([]string{"restore", string(id)}, flags...)
 	if place != "" {
 		args = append(args, "--place", place)
 	}
 	var r snapline.RestoreResult
 	s.mustRun(t, &r, args...)
 	t.Logf("%s restored in %.0f ms, skew %.1f ms", r.ID, r.DurationMS, r.SkewMS)
+	return r
 }
 
 // apply declares the lab's own group.

@@ -58,7 +58,7 @@ func (l *Lab) probe() (try func(context.Context) error, done func()) {
 					c.Close()
 				}
 			}
-	case Bank, Bench:
+	case Bank, Datagrams, Bench:
 		clients := l.BankClients()
 		return func(ctx context.Context) error { return connected(ctx, clients) }, func() {}
 	default:
@@ -108,7 +108,7 @@ func (l *Lab) EtcdClients() []*etcd.Client {
 	return all
 }
 
-// BankClients returns a client of each member of the workloads bank and bench
+// BankClients returns a client of each member of the workloads bank, datagrams and bench
 // that works from any namespace, for bank.Audit among others.
 func (l *Lab) BankClients() []*bank.Client {
 	var all []*bank.Client

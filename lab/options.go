@@ -12,11 +12,12 @@ import (
 type Workload string
 
 const (
-	Etcd  Workload = "etcd"  // one etcd cluster of all virtual machines
-	Bank  Workload = "bank"  // members that move money between them
-	Bench Workload = "bench" // members that ping and write memory when told to
-	Idle  Workload = "idle"  // guests that do nothing
-	None  Workload = "none"  // hosts without virtual machines
+	Etcd      Workload = "etcd"      // one etcd cluster of all virtual machines
+	Bank      Workload = "bank"      // members that move money between them
+	Datagrams Workload = "datagrams" // the same, with flows that nobody acknowledges
+	Bench     Workload = "bench"     // members that ping and write memory when told to
+	Idle      Workload = "idle"      // guests that do nothing
+	None      Workload = "none"      // hosts without virtual machines
 )
 
 // Options describe a lab. Only Name is required.
@@ -43,7 +44,7 @@ type Options struct {
 	Dir string
 	// Images is the cache of guest images; default image.DefaultCache.
 	Images string
-	// Guest is the static program of the roles bank and bench; default the file
+	// Guest is the static program of the roles bank, datagrams and bench; default the file
 	// snapline-bank beside this executable, or else it is built from source.
 	Guest string
 	// IPv6 leaves IPv6 on, in the hosts and the guests.
@@ -81,11 +82,11 @@ func (o *Options) complete() error {
 		return errors.New("a repository of one's own needs both Repository and KeyFile")
 	}
 	switch o.Workload {
-	case Etcd, Bank, Bench, Idle:
+	case Etcd, Bank, Datagrams, Bench, Idle:
 	case None:
 		o.VMs = 0
 	default:
-		return fmt.Errorf("workload %q: use etcd, bank, bench, idle or none", o.Workload)
+		return fmt.Errorf("workload %q: use etcd, bank, datagrams, bench, idle or none", o.Workload)
 	}
 	if o.Hosts < 1 || o.Hosts > topology.MaxHosts || o.VMs < 0 || o.VMs > maxVMs {
 		return fmt.Errorf("%d hosts, %d virtual machines: a lab has 1 to %d hosts and at most %d virtual machines", o.Hosts, o.VMs, topology.MaxHosts, maxVMs)

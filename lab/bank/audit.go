@@ -94,9 +94,10 @@ func judge(states []State) Report {
 		for _, f := range s.In {
 			received += f.Amount
 			r.Transfers += f.Transfers
-			if f.Transport == "tcp" {
+			switch f.Transport {
+			case "tcp":
 				r.LongestTCPGapMS = max(r.LongestTCPGapMS, f.LongestGapMS)
-			} else {
+			case "udp":
 				r.LongestUDPGapMS = max(r.LongestUDPGapMS, f.LongestGapMS)
 			}
 		}

@@ -9,4 +9,8 @@
 // until it is acknowledged and the receiver throws repetitions away. Both ends
 // of a flow count, sum and digest its transfers; Audit compares them from
 // outside.
+//
+// A third kind of flow is for those who want to know whether a single packet is
+// lost, or delivered twice: datagrams that nobody acknowledges or repeats. They
+// need a network that loses nothing.
 package bank

@@ -8,11 +8,12 @@ import (
 // Flow is one end of one flow, as its member sees it.
 type Flow struct {
 	Peer      string `json:"peer"`
-	Transport string `json:"transport"` // tcp, udp
+	Transport string `json:"transport"` // tcp, udp, datagram
 	// Connected: the flow can carry transfers, or could once.
 	Connected bool `json:"connected"`
 	// Transfers, Amount and Chain are the number, sum and digest of all
-	// transfers that this end has sent, or has received.
+	// transfers that this end has sent, or has received. Datagrams may overtake
+	// each other; the digest of theirs does not depend on the order.
 	Transfers uint64 `json:"transfers"`
 	Amount    uint64 `json:"amount"`
 	Chain     uint64 `json:"chain,string"`
@@ -24,6 +25,7 @@ type Flow struct {
 	LongestGapMS float64 `json:"longest_gap_ms"`
 
 	last   transfer  // the latest one
+	gaps   gaps      // datagrams only
 	lastAt time.Time // when it arrived
 }
 
@@ -37,13 +39,24 @@ func (f *Flow) sent(t transfer) transfer {
 func (f *Flow) add(t transfer) {
 	f.Transfers++
 	f.Amount += t.Amount
-	f.Chain = t.chain(f.Chain)
+	if f.Transport == datagram {
+		f.Chain += t.chain(0)
+	} else {
+		f.Chain = t.chain(f.Chain)
+	}
 	f.last = t
 }
 
 // received accounts for a transfer at the receiver. It reports whether it is
 // new, or an error if no transfer like this can come next on this flow.
 func (f *Flow) received(t transfer, now time.Time) (fresh bool, err error) {
+	if f.Transport == datagram {
+		if err := f.gaps.fill(t.Seq); err != nil {
+			return false, fmt.Errorf("%s from %s: %w", f.Transport, f.Peer, err)
+		}
+		f.add(t)
+		return true, nil
+	}
 	switch {
 	case t.Seq == f.Transfers+1:
 		if !f.lastAt.IsZero() && t.Flags&flagFirst == 0 {

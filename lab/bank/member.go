@@ -35,6 +35,8 @@ type Config struct {
 	// Interval is from one transfer on a flow to the next; default 100 ms, which
 	// emulated processors can bear and which bounds how short a gap shows.
 	Interval time.Duration
+	// Datagrams adds flows that nobody acknowledges.
+	Datagrams bool
 	// Idle members move no money.
 	Idle bool
 	// Log gets a line for each violation; nil for none.
@@ -43,14 +45,15 @@ type Config struct {
 
 // Member is a running member.
 type Member struct {
-	cfg     Config
-	address string
-	ctx     context.Context
-	cancel  context.CancelFunc
-	wg      sync.WaitGroup
-	udp     *net.UDPConn
-	acks    map[string]chan uint64 // by peer: acknowledged numbers on UDP
-	bench   bench
+	cfg       Config
+	address   string
+	ctx       context.Context
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup
+	udp       *net.UDPConn
+	datagrams *net.UDPConn
+	acks      map[string]chan uint64 // by peer: acknowledged numbers on UDP
+	bench     bench
 
 	mu         sync.Mutex // guards what follows, one consistent state of the books
 	balances   [accounts]uint64
@@ -81,7 +84,7 @@ func Start(cfg Config) (*Member, error) {
 	if !cfg.Idle {
 		for _, p := range m.others() {
 			m.acks[p.Name] = make(chan uint64, 1)
-			for _, transport := range []string{"tcp", "udp"} {
+			for _, transport := range cfg.transports() {
 				m.out[transport+" "+p.Name] = &Flow{Peer: p.Name, Transport: transport}
 				m.in[transport+" "+p.Name] = &Flow{Peer: p.Name, Transport: transport}
 			}
@@ -104,6 +107,11 @@ func (m *Member) serve() error {
 	if m.cfg.Idle {
 		return nil
 	}
+	if m.cfg.Datagrams {
+		if err := m.serveDatagrams(); err != nil {
+			return err
+		}
+	}
 	if err := m.serveTCP(); err != nil {
 		return err
 	}
@@ -113,8 +121,18 @@ func (m *Member) serve() error {
 	for _, p := range m.others() {
 		m.wg.Go(func() { m.sendTCP(p) })
 		m.wg.Go(func() { m.sendUDP(p) })
+		if m.cfg.Datagrams {
+			m.wg.Go(func() { m.sendDatagrams(p) })
+		}
 	}
 	return nil
+}
+
+func (c Config) transports() []string {
+	if c.Datagrams {
+		return []string{"tcp", "udp", datagram}
+	}
+	return []string{"tcp", "udp"}
 }
 
 // Close ends the member and waits until nothing of it runs.
@@ -194,6 +212,12 @@ func (m *Member) connected(f *Flow) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f.Connected = true
+}
+
+func (m *Member) isConnected(f *Flow) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return f.Connected
 }
 
 // closeAtEnd closes c when the member ends, which wakes whoever waits on it.

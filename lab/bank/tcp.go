@@ -93,7 +93,7 @@ func (m *Member) sendTCP(p Peer) {
 	})
 	f := m.out["tcp "+p.Name]
 	m.connected(f)
-	m.pace(func(first bool) (sent bool, goOn bool) {
+	m.pace(m.cfg.Interval, func(first bool) (sent bool, goOn bool) {
 		t, ok := m.begin(f, first)
 		if !ok {
 			return false, true
@@ -104,10 +104,10 @@ func (m *Member) sendTCP(p Peer) {
 	})
 }
 
-// pace calls step at each interval until it says no or the member ends. first
+// pace calls step once in each interval until it says no or the member ends. first
 // tells the step that the one before did not send.
-func (m *Member) pace(step func(first bool) (sent, goOn bool)) {
-	tick := time.NewTicker(m.cfg.Interval)
+func (m *Member) pace(interval time.Duration, step func(first bool) (sent, goOn bool)) {
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	sent, goOn := false, true
 	for goOn {

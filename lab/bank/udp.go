@@ -80,7 +80,7 @@ func (m *Member) sendUDP(p Peer) {
 		return
 	}
 	f := m.out["udp "+p.Name]
-	m.pace(func(first bool) (sent, goOn bool) {
+	m.pace(m.cfg.Interval, func(first bool) (sent, goOn bool) {
 		t, ok := m.begin(f, first)
 		if !ok {
 			return false, true

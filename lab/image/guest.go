@@ -10,10 +10,11 @@ import (
 type Role string
 
 const (
-	Etcd  Role = "etcd"  // a member of an etcd cluster
-	Bank  Role = "bank"  // a member of the bank workload
-	Bench Role = "bench" // the bank's program, idle until told to ping or to write memory
-	Idle  Role = "idle"  // nothing
+	Etcd      Role = "etcd"      // a member of an etcd cluster
+	Bank      Role = "bank"      // a member of the bank workload
+	Datagrams Role = "datagrams" // the same, with flows that nobody acknowledges
+	Bench     Role = "bench"     // the bank's program, idle until told to ping or to write memory
+	Idle      Role = "idle"      // nothing
 )
 
 // Guest is what one guest is told on its kernel command line.

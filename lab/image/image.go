@@ -25,8 +25,8 @@ type Options struct {
 	// Cache is the folder of built images and downloaded packages; "" is
 	// DefaultCache.
 	Cache string
-	// Program is the static binary that the guest runs in the roles bank and
-	// bench; it becomes /bin/bank.
+	// Program is the static binary that the guest runs in the roles bank,
+	// datagrams and bench; it becomes /bin/bank.
 	Program string
 	// Progress hears what is being done; nil is fine.
 	Progress func(string)

@@ -2,7 +2,7 @@
 # The first process of a lab guest. What the guest is to be stands on the
 # kernel's command line:
 #
-#   snapline.role=etcd|bank|bench|idle
+#   snapline.role=etcd|bank|datagrams|bench|idle
 #   snapline.name=n1                          this member
 #   snapline.ip=10.77.0.11/24                 its address on eth0
 #   snapline.peers=n1=10.77.0.11,n2=…         all members
@@ -68,6 +68,7 @@ etcd)
 		--heartbeat-interval "${heartbeat:-500}" --election-timeout "${election:-5000}"
 	;;
 bank) bank -name "$name" -peers "$peers" ;;
+datagrams) bank -name "$name" -peers "$peers" -datagrams ;;
 bench) bank -name "$name" -peers "$peers" -idle ;;
 idle) while :; do sleep 3600; done ;;
 *) echo "snapline: unknown role '$role'" ;;
