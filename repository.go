@@ -20,10 +20,11 @@ type Repository interface {
 	// exist yet, durably. An earlier attempt for the same snapshot and member is
 	// replaced. After an error nothing of it is left.
 	Put(ctx context.Context, id SnapshotID, m MemberName, r io.Reader) (Object, error)
-	// Open reads a member's stream back. Reading to io.EOF proves the digest:
-	// a stream that does not match ends in ErrDamaged instead.
+	// Open reads a member's stream back. Reading to io.EOF proves that it is as it
+	// was stored: one that was altered since then ends in ErrDamaged instead.
 	Open(ctx context.Context, id SnapshotID, m MemberName, o Object) (io.ReadCloser, error)
-	// Verify reads the stored bytes and checks size and digest (ErrDamaged).
+	// Verify reads the stored bytes and checks them (ErrDamaged), as Open does and
+	// against mistakes in storing them, too.
 	Verify(ctx context.Context, id SnapshotID, m MemberName, o Object) error
 	// PutDisk, OpenDisk and VerifyDisk do for a disk of a member, by the name that
 	// its DiskSnapshot gives, what Put, Open and Verify do for its stream. OpenDisk

@@ -160,26 +160,33 @@ func initialise(ctx context.Context, s blob.Store, secret Secret) error {
 
 // readBlob reads a whole blob.
 func readBlob(ctx context.Context, s blob.Store, name string) ([]byte, error) {
-	return readRange(ctx, s, name, 0, -1)
-}
-
-// readRange reads n bytes of a blob, or all to its end if n is negative.
-func readRange(ctx context.Context, s blob.Store, name string, off, n int64) ([]byte, error) {
-	r, err := s.Get(ctx, name, off, n)
+	r, err := s.Get(ctx, name, 0, -1)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	if n < 0 {
-		b, err := io.ReadAll(r)
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", name, err)
-		}
-		return b, nil
-	}
-	b := make([]byte, n)
-	if _, err := io.ReadFull(r, b); err != nil {
+	b, err := io.ReadAll(r)
+	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	return b, nil
+}
+
+// readRange reads n bytes of a blob.
+func readRange(ctx context.Context, s blob.Store, name string, off, n int64) ([]byte, error) {
+	b := make([]byte, n)
+	return b, readFull(ctx, s, name, off, b)
+}
+
+// readFull fills b from a blob.
+func readFull(ctx context.Context, s blob.Store, name string, off int64, b []byte) error {
+	r, err := s.Get(ctx, name, off, int64(len(b)))
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if _, err := io.ReadFull(r, b); err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/snapline/snapline"
 	"github.com/snapline/snapline/repository/blob/blobtest"
 	"github.com/snapline/snapline/repository/index"
+	"github.com/snapline/snapline/repository/page"
+	"github.com/snapline/snapline/repository/seal"
 )
 
 // small is the stream of a machine of 100 pages.
@@ -171,6 +173,55 @@ func TestDamageIsNamed(t *testing.T) {
 	}
 	if err := fresh.VerifyQuick(t.Context(), "etcd-1", "n1", one); !errors.Is(err, snapline.ErrDamaged) {
 		t.Errorf("VerifyQuick without the pack: %v", err)
+	}
+}
+
+// TestVerifyHashes: a writer whose memory fails between a page's id and its seal
+// leaves a frame that authenticates and holds something else. Reading trusts the
+// seal; Verify, which every restore begins with, and a deep Check do not.
+func TestVerifyHashes(t *testing.T) {
+	store := blobtest.NewMemory()
+	r := create(t, store)
+	o := stored(t, r, id, ram(1, 1<<20))
+	names, err := blobtest.Names(t.Context(), store, packPrefix)
+	if err != nil || len(names) != 1 {
+		t.Fatalf("%q, %v", names, err)
+	}
+	b, err := blobtest.Read(t.Context(), store, names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	packID, _ := parsePackName(names[0])
+	c, err := readFooter(r.master, packID, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := c.Frames[0]
+	aead := r.master.AEAD(packID[:])
+	objects, err := r.codec.Open(nil, aead, f.Kind, f.Offset, bytes.Clone(b[f.Offset:][:f.Length]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects[3*page.Size] ^= 1
+	sealed := aead.Seal(nil, seal.Nonce(f.Offset), r.codec.Compress(nil, objects), []byte{'F', byte(f.Kind)})
+	if int64(len(sealed)) != f.Length {
+		t.Fatalf("the altered frame has %d bytes, not %d", len(sealed), f.Length)
+	}
+	copy(b[f.Offset:], sealed)
+	if err := store.Put(t.Context(), names[0], int64(len(b)), bytes.NewReader(b)); err != nil {
+		t.Fatal(err)
+	}
+	fresh := reopen(t, store, Options{})
+	err = fresh.Verify(t.Context(), id, "n1", o)
+	if want := "verify n1 of etcd-7: damaged: page 9 is not page " + f.IDs[3].String(); !errors.Is(err, snapline.ErrDamaged) || !strings.Contains(err.Error(), want) {
+		t.Errorf("Verify = %v, want %s", err, want) // of ram, each third page is stored
+	}
+	report, err := fresh.Check(t.Context(), true)
+	if err != nil || len(report.Problems) == 0 {
+		t.Errorf("check: %+v, %v", report, err)
+	}
+	if _, err := readAll(t, fresh, id, o); err != nil {
+		t.Errorf("reading looks at the seal alone, and says %v", err)
 	}
 }
 

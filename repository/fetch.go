@@ -20,20 +20,23 @@ type source struct {
 	frames *frameCache
 	packs  *packCache // nil: from the storage alone
 	final  bool       // our index is as good as it gets
+	hash   bool       // pages are compared with their ids
 }
 
-// shared is the source of whoever wants to have something.
+// shared is the source of whoever wants to have something. Every frame is
+// authenticated; whether its writer put the right pages into it was found out by
+// who verified it.
 func (r *Repository) shared() source { return source{r: r, frames: r.frames, packs: r.packs} }
 
 // fresh is the source of whoever wants to know that it can be had: what was
 // unpacked for somebody else does not count.
 func (r *Repository) fresh() source {
-	return source{r: r, frames: newFrameCache(frameCacheBytes), packs: r.packs}
+	return source{r: r, frames: newFrameCache(frameCacheBytes), packs: r.packs, hash: true}
 }
 
 // stored is a fresh source that looks at the storage alone.
 func (r *Repository) stored() source {
-	return source{r: r, frames: newFrameCache(frameCacheBytes)}
+	return source{r: r, frames: newFrameCache(frameCacheBytes), hash: true}
 }
 
 // learned is a source for whoever has made the index anew just now: what is not
@@ -61,15 +64,37 @@ const notIndexed = "in no index, or only in one that tells of a pack that is gon
 // errNotIndexed: perhaps our index is behind.
 var errNotIndexed = errors.New(notIndexed)
 
-// objects returns the frame and slot of every id that is stored; the others'
-// are nil. Each frame is read once.
-func (f fetch) objects(ctx context.Context, ids []page.ID) ([]located, error) {
-	got := make([]located, len(ids))
+// fetched is what a fetch has got, until release.
+type fetched struct {
+	at     []located // one for each id; those that are not stored have no frame
+	frames []*cachedFrame
+	cache  *frameCache
+}
+
+// located is where an object is in an unpacked frame.
+type located struct {
+	frame []byte
+	slot  int
+}
+
+// release gives the frames back. What they held must not be read any more.
+func (o *fetched) release() {
+	o.cache.release(o.frames)
+	o.frames = nil
+}
+
+// objects returns the frame and slot of every id that is stored. Each frame is
+// read once. After an error there is nothing to release.
+func (f fetch) objects(ctx context.Context, ids []page.ID) (*fetched, error) {
+	got := &fetched{at: make([]located, len(ids)), cache: f.frames}
 	for tries := 0; ; tries++ {
 		err := f.try(ctx, ids, got)
-		gone := errors.Is(err, errNotIndexed) || errors.Is(err, blob.ErrNotFound)
-		if !gone {
-			return got, err
+		if err == nil {
+			return got, nil
+		}
+		got.release()
+		if !errors.Is(err, errNotIndexed) && !errors.Is(err, blob.ErrNotFound) {
+			return nil, err
 		}
 		var again error
 		switch {
@@ -89,13 +114,7 @@ func (f fetch) objects(ctx context.Context, ids []page.ID) ([]located, error) {
 	}
 }
 
-// located is where an object is in an unpacked frame.
-type located struct {
-	frame []byte
-	slot  int
-}
-
-func (f fetch) try(ctx context.Context, ids []page.ID, got []located) error {
+func (f fetch) try(ctx context.Context, ids []page.ID, got *fetched) error {
 	locs := make([]index.Loc, len(ids))
 	want := map[frameKey]*cachedFrame{}
 	var mine []claimed
@@ -117,7 +136,7 @@ func (f fetch) try(ctx context.Context, ids []page.ID, got []located) error {
 		if want[key] != nil {
 			continue
 		}
-		c, first := f.frames.claim(key)
+		c, first := got.claim(key)
 		want[key] = c
 		if first {
 			mine = append(mine, claimed{c, loc})
@@ -132,6 +151,13 @@ func (f fetch) try(ctx context.Context, ids []page.ID, got []located) error {
 		}
 	}
 	return f.collect(ctx, ids, locs, want, got)
+}
+
+// claim claims a frame until release.
+func (o *fetched) claim(key frameKey) (f *cachedFrame, mine bool) {
+	f, mine = o.cache.claim(key)
+	o.frames = append(o.frames, f)
+	return f, mine
 }
 
 // claimed is a frame that we provide.
@@ -150,7 +176,7 @@ func sortClaims(list []claimed) {
 var errNotProvided = errors.New("given up by another reader")
 
 // collect waits for the frames.
-func (f fetch) collect(ctx context.Context, ids []page.ID, locs []index.Loc, want map[frameKey]*cachedFrame, got []located) error {
+func (f fetch) collect(ctx context.Context, ids []page.ID, locs []index.Loc, want map[frameKey]*cachedFrame, got *fetched) error {
 	for i, id := range ids {
 		if !id.Stored() {
 			continue
@@ -159,7 +185,7 @@ func (f fetch) collect(ctx context.Context, ids []page.ID, locs []index.Loc, wan
 		key := frameKey{loc.Pack, loc.Offset}
 		data, err := want[key].wait(ctx)
 		for errors.Is(err, errNotProvided) {
-			if data, err = f.one(ctx, key, loc); err == nil {
+			if data, err = f.one(ctx, key, loc, got); err == nil {
 				break
 			}
 		}
@@ -169,14 +195,14 @@ func (f fetch) collect(ctx context.Context, ids []page.ID, locs []index.Loc, wan
 		if (loc.Slot+1)*f.kind.ObjectSize() > len(data) {
 			return fmt.Errorf("%w: %s has no object %d", snapline.ErrDamaged, place(loc), loc.Slot)
 		}
-		got[i] = located{data, loc.Slot}
+		got.at[i] = located{data, loc.Slot}
 	}
 	return nil
 }
 
 // one gets a frame that another reader has given up.
-func (f fetch) one(ctx context.Context, key frameKey, loc index.Loc) ([]byte, error) {
-	c, first := f.frames.claim(key)
+func (f fetch) one(ctx context.Context, key frameKey, loc index.Loc, got *fetched) ([]byte, error) {
+	c, first := got.claim(key)
 	if !first {
 		return c.wait(ctx)
 	}
@@ -224,7 +250,10 @@ type unpacked struct {
 // damaged in this machine's cache are read from the storage.
 func (f fetch) read(ctx context.Context, list []claimed, end int64) ([]unpacked, error) {
 	first := list[0].loc
-	b, cached, err := f.packs.get(ctx, f.r.store, first.Pack, first.PackSize, first.Offset, end-first.Offset)
+	space := f.r.readBuffer(int(end - first.Offset))
+	defer f.r.readBuffers.Put(space)
+	b := *space
+	cached, err := f.packs.get(ctx, f.r.store, first.Pack, first.PackSize, first.Offset, b)
 	if err != nil {
 		if errors.Is(err, blob.ErrShort) {
 			err = damaged(err)
@@ -236,7 +265,7 @@ func (f fetch) read(ctx context.Context, list []claimed, end int64) ([]unpacked,
 	bad := false
 	for i, c := range list {
 		sealed := b[c.loc.Offset-first.Offset:][:c.loc.Length]
-		objects, err := f.r.codec.Open(nil, aead, f.kind, c.loc.Offset, sealed)
+		objects, err := f.r.codec.Open(f.frames.space(f.kind), aead, f.kind, c.loc.Offset, sealed)
 		if err != nil {
 			bad = true
 			err = fmt.Errorf("%w: %s: %w", snapline.ErrDamaged, place(c.loc), err)

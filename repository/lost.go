@@ -49,7 +49,8 @@ func (c *check) readAll(ctx context.Context, ref rootRef) error {
 		err := walkPages(pm, func(id page.ID) ([]byte, error) { return nodes.node(ctx, h, id) }, func(i int64, id page.ID) error {
 			got, err := pages.objects(ctx, []page.ID{id})
 			if err == nil {
-				_, err = (&window{first: i, ids: []page.ID{id}, objects: got, hasher: ph}).page(0)
+				_, err = (&window{first: i, ids: []page.ID{id}, objects: got.at, hasher: &ph}).page(0)
+				got.release()
 			}
 			if err != nil && !errors.Is(err, snapline.ErrDamaged) {
 				return err // nobody knows

@@ -30,45 +30,44 @@ func newPackCache(dir string, max int64) *packCache { return &packCache{dir: dir
 
 func (c *packCache) path(id pack.ID) string { return filepath.Join(c.dir, hex.EncodeToString(id[:])) }
 
-// get reads a part of a pack. cached says that it came from here.
-func (c *packCache) get(ctx context.Context, s blob.Store, id pack.ID, size, off, n int64) (b []byte, cached bool, err error) {
+// get reads a part of a pack of that size, as much as b holds. cached says that
+// it came from here.
+func (c *packCache) get(ctx context.Context, s blob.Store, id pack.ID, size, off int64, b []byte) (cached bool, err error) {
 	if c == nil {
-		b, err = readRange(ctx, s, packName(id), off, n)
-		return b, false, err
+		return false, readFull(ctx, s, packName(id), off, b)
 	}
-	if b := c.lookup(id, off, n); b != nil {
-		return b, true, nil
+	if c.lookup(id, off, b) {
+		return true, nil
 	}
 	// Whoever wants a good part of a pack will soon want the rest.
-	if n < size/wholeShare {
-		b, err = readRange(ctx, s, packName(id), off, n)
-		return b, false, err
+	if int64(len(b)) < size/wholeShare {
+		return false, readFull(ctx, s, packName(id), off, b)
 	}
-	b, err = readRange(ctx, s, packName(id), 0, size)
+	whole, err := readRange(ctx, s, packName(id), 0, size)
 	if err != nil {
-		return nil, false, err
+		return false, err
 	}
-	c.put(id, b)
-	return b[off:][:n], false, nil
+	c.put(id, whole)
+	copy(b, whole[off:])
+	return false, nil
 }
 
 // wholeShare: whoever asks for an eighth of a pack gets all of it.
 const wholeShare = 8
 
-// lookup returns nil when the pack is not here.
-func (c *packCache) lookup(id pack.ID, off, n int64) []byte {
+// lookup returns false when the pack is not here.
+func (c *packCache) lookup(id pack.ID, off int64, b []byte) bool {
 	f, err := os.Open(c.path(id))
 	if err != nil {
-		return nil
+		return false
 	}
 	defer f.Close()
-	b := make([]byte, n)
 	if _, err := f.ReadAt(b, off); err != nil {
-		return nil
+		return false
 	}
 	now := time.Now()
 	_ = os.Chtimes(f.Name(), now, now) // used last; if not, it goes a little early
-	return b
+	return true
 }
 
 // put keeps a pack, and gives up those used longest ago.

@@ -8,6 +8,7 @@ import (
 	"math"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -82,6 +83,7 @@ type Repository struct {
 	// Buffers are used again, so that the collector sleeps.
 	batches      sync.Pool // *batch
 	frameBuffers sync.Pool // *framed
+	readBuffers  sync.Pool // *[]byte
 }
 
 // Open opens the repository in a store. An error says what to do about it:
@@ -167,6 +169,16 @@ func (r *Repository) hasher(k pack.Kind) page.Hasher {
 		panic("blake3: " + err.Error()) // only for keys of another length
 	}
 	return h
+}
+
+// readBuffer returns space for n bytes, with anything in it.
+func (r *Repository) readBuffer(n int) *[]byte {
+	b, _ := r.readBuffers.Get().(*[]byte)
+	if b == nil {
+		b = new([]byte)
+	}
+	*b = slices.Grow((*b)[:0], n)[:n]
+	return b
 }
 
 // full tells an operator what to do about storage without space.

@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ type window struct {
 	ids   []page.ID
 
 	objects []located
-	hasher  page.Hasher
+	hasher  *page.Hasher // nil: the seal is enough
 }
 
 // Limits of a window: 4 MiB of stored pages, or as many others.
@@ -28,19 +29,20 @@ const (
 	windowPages  = 32 << 10
 )
 
-// page returns the content of a stored page, checked against its id, or what
-// is wrong with it.
+// page returns the content of a stored page, checked against its id if there is
+// a hasher, or what is wrong with it.
 func (w *window) page(i int) ([]byte, error) {
 	at := w.objects[i]
 	b := at.frame[at.slot*page.Size:][:page.Size]
-	if w.hasher.Sum(b) != w.ids[i] {
+	if w.hasher != nil && w.hasher.Sum(b) != w.ids[i] {
 		return nil, fmt.Errorf("%w: page %d is not page %s", snapline.ErrDamaged, w.first+int64(i), w.ids[i])
 	}
 	return b, nil
 }
 
 // scan goes through a root's maps in order: use is called for every window, in
-// several goroutines; what it returns comes out in order.
+// several goroutines; what it returns, which must not refer to the window's
+// objects, comes out in order.
 type scan[T any] struct {
 	source
 	ctx  context.Context
@@ -187,7 +189,9 @@ func (f fetch) node(ctx context.Context, h page.Hasher, id page.ID) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	b := got[0].frame[got[0].slot*pack.NodeSize:][:pack.NodeSize]
+	defer got.release()
+	at := got.at[0]
+	b := bytes.Clone(at.frame[at.slot*pack.NodeSize:][:pack.NodeSize])
 	if h.Sum(b) != id {
 		return nil, fmt.Errorf("%w: it is not node %s", snapline.ErrDamaged, id)
 	}
@@ -211,12 +215,18 @@ func (s *scan[T]) load(w *window) (v T, err error) {
 	if s.ctx.Err() != nil {
 		return v, context.Cause(s.ctx)
 	}
-	w.hasher = s.r.hasher(pack.Pages)
-	if w.objects, err = (fetch{s.source, pack.Pages}).objects(s.ctx, w.ids); err != nil {
+	got, err := (fetch{s.source, pack.Pages}).objects(s.ctx, w.ids)
+	if err != nil {
 		if errors.Is(err, snapline.ErrDamaged) {
 			err = s.locate(w, err)
 		}
 		return v, s.rt.partError(w.m, err)
+	}
+	defer got.release()
+	w.objects = got.at
+	if s.hash {
+		h := s.r.hasher(pack.Pages)
+		w.hasher = &h
 	}
 	if v, err = s.use(w); err != nil {
 		return v, s.rt.partError(w.m, err)
@@ -229,7 +239,10 @@ func (s *scan[T]) load(w *window) (v T, err error) {
 func (s *scan[T]) locate(w *window, err error) error {
 	from, to := int64(-1), int64(-1)
 	for i, id := range w.ids {
-		if _, err := (fetch{s.source, pack.Pages}).objects(s.ctx, []page.ID{id}); err != nil && s.ctx.Err() == nil {
+		got, err := (fetch{s.source, pack.Pages}).objects(s.ctx, []page.ID{id})
+		if err == nil {
+			got.release()
+		} else if s.ctx.Err() == nil {
 			if from < 0 {
 				from = w.first + int64(i)
 			}
