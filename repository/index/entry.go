@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"slices"
 
@@ -58,6 +59,15 @@ func sortedEntries(packs []pack.Contents) []entry {
 			}
 		}
 	}
-	slices.SortStableFunc(list, func(a, b entry) int { return bytes.Compare(a[:16], b[:16]) })
+	slices.SortFunc(list, entry.compare)
 	return slices.CompactFunc(list, func(a, b entry) bool { return [16]byte(a[:16]) == [16]byte(b[:16]) })
+}
+
+// compare orders entries by id; those of one id by their place, so that the
+// first pack's is kept.
+func (e entry) compare(o entry) int {
+	if a, b := binary.BigEndian.Uint64(e[:]), binary.BigEndian.Uint64(o[:]); a != b {
+		return cmp.Compare(a, b)
+	}
+	return cmp.Or(bytes.Compare(e[8:16], o[8:16]), cmp.Compare(entryPack(e[:]), entryPack(o[:])), bytes.Compare(e[20:], o[20:]))
 }

@@ -35,10 +35,25 @@ func newWriter(m *seal.Master, id ID, buf []byte) *Writer {
 // Add seals a frame of compressed objects with these ids.
 func (w *Writer) Add(k Kind, ids []page.ID, packed []byte) {
 	offset := int64(len(w.buf))
-	w.buf = slices.Grow(w.buf, len(packed)+seal.Overhead) // Seal itself would grow it to no more
+	w.reserve(len(packed) + seal.Overhead)
 	w.buf = w.aead.Seal(w.buf, seal.Nonce(offset), packed, k.aad())
 	w.frames = append(w.frames, Frame{Kind: k, Offset: offset, Length: int64(len(w.buf)) - offset, IDs: ids})
 }
+
+// reserve finds room for n bytes more. A pack that has become large will be
+// full one day: it gets all its space at once instead of being copied, a quarter
+// longer, again and again.
+func (w *Writer) reserve(n int) {
+	if cap(w.buf)-len(w.buf) < n && len(w.buf) >= largeEnough && len(w.buf) < TargetSize {
+		n = max(n, TargetSize+ending-len(w.buf))
+	}
+	w.buf = slices.Grow(w.buf, n)
+}
+
+const (
+	largeEnough = 1 << 20
+	ending      = 512 << 10 // for the last frame and the footer of most packs
+)
 
 // Full reports whether the pack should be finished now.
 func (w *Writer) Full() bool { return len(w.buf) >= TargetSize }
