@@ -24,9 +24,15 @@ type packCache struct {
 	max int64 // bytes
 
 	mu sync.Mutex // one writer at a time in this process
+
+	reading sync.Mutex                // guards those below
+	asked   map[pack.ID]int64         // bytes that were read of packs that are not here
+	coming  map[pack.ID]chan struct{} // closed when the whole pack has come, or has not
 }
 
-func newPackCache(dir string, max int64) *packCache { return &packCache{dir: dir, max: max} }
+func newPackCache(dir string, max int64) *packCache {
+	return &packCache{dir: dir, max: max, asked: map[pack.ID]int64{}, coming: map[pack.ID]chan struct{}{}}
+}
 
 func (c *packCache) path(id pack.ID) string { return filepath.Join(c.dir, hex.EncodeToString(id[:])) }
 
@@ -39,21 +45,60 @@ func (c *packCache) get(ctx context.Context, s blob.Store, id pack.ID, size, off
 	if c.lookup(id, off, b) {
 		return true, nil
 	}
-	// Whoever wants a good part of a pack will soon want the rest.
-	if int64(len(b)) < size/wholeShare {
-		return false, readFull(ctx, s, packName(id), off, b)
+	wait, mine := c.wants(id, size, int64(len(b)))
+	if mine {
+		return false, c.fetch(ctx, s, id, size, off, b)
 	}
+	if wait != nil {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
+		if c.lookup(id, off, b) {
+			return true, nil
+		}
+	}
+	return false, readFull(ctx, s, packName(id), off, b)
+}
+
+// wholeShare: a pack of which an eighth was read is kept as a whole. A machine
+// that is read in order asks for a little of a pack, then a little more.
+const wholeShare = 8
+
+// wants notes that n bytes of a pack are read. The caller fetches the pack if it
+// is his, waits if somebody else does, and reads his part alone otherwise.
+func (c *packCache) wants(id pack.ID, size, n int64) (wait <-chan struct{}, mine bool) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	if done, ok := c.coming[id]; ok {
+		return done, false
+	}
+	c.asked[id] += n
+	if c.asked[id] < size/wholeShare || size > c.max {
+		return nil, false
+	}
+	delete(c.asked, id)
+	c.coming[id] = make(chan struct{})
+	return nil, true
+}
+
+// fetch reads a whole pack, keeps it, and fills b from it.
+func (c *packCache) fetch(ctx context.Context, s blob.Store, id pack.ID, size, off int64, b []byte) error {
+	defer func() {
+		c.reading.Lock()
+		defer c.reading.Unlock()
+		close(c.coming[id])
+		delete(c.coming, id)
+	}()
 	whole, err := readRange(ctx, s, packName(id), 0, size)
 	if err != nil {
-		return false, err
+		return err
 	}
 	c.put(id, whole)
 	copy(b, whole[off:])
-	return false, nil
+	return nil
 }
-
-// wholeShare: whoever asks for an eighth of a pack gets all of it.
-const wholeShare = 8
 
 // lookup returns false when the pack is not here.
 func (c *packCache) lookup(id pack.ID, off int64, b []byte) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,6 +80,41 @@ func TestPackCache(t *testing.T) {
 	if read.Load() != 0 {
 		t.Errorf("%d bytes were read again", read.Load())
 	}
+}
+
+// TestRestoreReadsOnce: a machine whose pages compress well asks for little of a
+// pack at a time, and several readers do at once. What Verify has read, as a
+// restore does first, need not come from the storage again.
+func TestRestoreReadsOnce(t *testing.T) {
+	store := blobtest.NewMemory()
+	var read atomic.Int64
+	o := stored(t, create(t, store), id, quarters(48<<20))
+	r := reopen(t, counting{store, &read}, Options{CacheDir: t.TempDir(), CacheBytes: 1 << 30})
+	if err := r.Verify(t.Context(), id, "n1", o); err != nil {
+		t.Fatal(err)
+	}
+	if n := read.Swap(0); n > o.StoredBytes*3/2 {
+		t.Errorf("Verify read %d bytes of %d", n, o.StoredBytes)
+	}
+	if _, err := readAll(t, r, id, o); err != nil {
+		t.Fatal(err)
+	}
+	if read.Load() != 0 {
+		t.Errorf("then Open read %d bytes of %d again", read.Load(), o.StoredBytes)
+	}
+}
+
+// quarters are pages of which three quarters are zero: a window of them is less
+// than an eighth of a pack.
+func quarters(n int) []byte {
+	b := make([]byte, n)
+	rnd := rand.NewPCG(7, 1)
+	for at := 0; at < n; at += 4096 {
+		for i := range 1024 {
+			b[at+i] = byte(rnd.Uint64())
+		}
+	}
+	return b
 }
 
 // TestVerifyReadsAgain: what was read before the damage does not count.
