@@ -59,8 +59,9 @@ package-if-possible:
 test-fast: ## only what needs no virtual machine
 	$(GO) test -short ./...
 
-soak: ## a million seeded histories, and the explorer's largest spaces
+soak: ## a million seeded histories, twenty thousand with real TCP, and the explorer's largest spaces
 	$(GO) test ./protocol/sim -run 'TestHistories$$' -timeout 0 -histories 1000000
+	$(GO) test ./protocol/tcpsim -run 'TestStreams$$' -timeout 0 -v -histories 20000
 	$(GO) test ./protocol/explore -run 'TestDeep' -timeout 0 -v -deep 5000000
 
 model: deps ## explore the protocol's models with Spin, the large ones too

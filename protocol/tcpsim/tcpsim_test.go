@@ -18,7 +18,7 @@ import (
 
 var (
 	seed      = flag.Uint64("seed", 0, "replay this one history and print the trace of its world")
-	histories = flag.Int("histories", 400, "number of histories to run; with -short no more than 40")
+	histories = flag.Int("histories", 800, "number of histories to run; with -short no more than 40")
 	first     = flag.Uint64("first", 1, "seed of the first history; the others follow it")
 )
 
