@@ -80,11 +80,11 @@ func runAgent(ctx context.Context, o agentOptions) error {
 			return invalid("as a service: see /etc/default/snapline-agent", "--%s is empty", flag)
 		}
 	}
-	log, trace, closeLog, err := o.log.open()
+	log, trace, err := o.log.open(o.data)
 	if err != nil {
 		return err
 	}
-	defer closeLog()
+	defer trace.close()
 	manager := newServiceManager(log)
 	bridges, err := mappings("--bridge", o.bridges)
 	if err != nil {
@@ -134,7 +134,7 @@ func runAgent(ctx context.Context, o agentOptions) error {
 		OpenRepository: func(ctx context.Context, at string) (snapline.Repository, error) {
 			return openRepository(ctx, at, secret, options)
 		},
-		HypervisorName: hypervisorName(ctx), Log: log, Trace: trace,
+		HypervisorName: hypervisorName(ctx), Log: log, Trace: trace.line,
 		Examine: func(ctx context.Context) []snapline.Finding {
 			return doctor.Examine(ctx, thisHost{defaultQEMU}, doctor.Options{Data: data})
 		},

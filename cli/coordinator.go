@@ -94,11 +94,11 @@ func runCoordinator(ctx context.Context, o coordinatorOptions) error {
 	if o.listen+o.external == "" {
 		return invalid("as a service: see /etc/default/snapline-coordinator", "--listen is empty")
 	}
-	log, trace, closeLog, err := o.log.open()
+	log, trace, err := o.log.open(o.data)
 	if err != nil {
 		return err
 	}
-	defer closeLog()
+	defer trace.close()
 	manager := newServiceManager(log)
 	at, err := absoluteLocation(o.repo.where(processDeps()))
 	if err != nil {
@@ -135,7 +135,7 @@ func runCoordinator(ctx context.Context, o coordinatorOptions) error {
 		return err
 	}
 	c, err := node.NewCoordinator(node.CoordinatorConfig{Bus: conn, Store: store, Repository: repository, Location: at,
-		Post: snapline.Codepoint(o.codepoint), Lease: o.lease, Log: log, Trace: trace})
+		Post: snapline.Codepoint(o.codepoint), Lease: o.lease, Log: log, Trace: trace.line})
 	if err != nil {
 		return &snapline.Error{Code: snapline.CodeInvalid, Message: err.Error()}
 	}

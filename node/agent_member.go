@@ -47,6 +47,7 @@ func newMemberRunner(a *Agent, k memberKey) *memberRunner {
 	r.loop.effect = r.effect
 	r.loop.failed = r.failed
 	r.loop.trace = a.tracer(string(k.group) + "/" + string(k.member))
+	r.loop.note(a.Clock.Now(), protocol.Life{Member: k.member, Incarnation: a.life})
 	return r
 }
 

@@ -42,6 +42,7 @@ func (a *Agent) restore(op snapline.OperationID) *restoreRunner {
 		r.loop.effect = r.effect
 		r.loop.failed = func(protocol.Effect, error) protocol.Input { return nil } // asked again
 		r.loop.trace = a.tracer("restore/" + string(op))
+		r.loop.note(a.Clock.Now(), protocol.Life{Host: a.Host, Incarnation: a.life})
 		a.restores[op] = r
 		a.running.Go(r.run)
 	}

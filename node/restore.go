@@ -99,13 +99,15 @@ func (t *restoring) run() {
 		t.end(protocol.RestoreDone{Problem: problem})
 		return
 	}
-	t.machine = protocol.NewRestore(protocol.BeginRestore{Op: t.op.state().ID, Snapshot: t.snapshot, Place: t.place, Stop: t.stopHosts(), Replay: t.replay})
+	begin := protocol.BeginRestore{Op: t.op.state().ID, Snapshot: t.snapshot, Place: t.place, Stop: t.stopHosts(), Replay: t.replay}
+	t.machine = protocol.NewRestore(begin)
 	l := t.op.loop
 	l.step, l.effect = t.machine.Step, t.effect
 	l.failed = func(protocol.Effect, error) protocol.Input { return nil } // effect returns no errors
 	if t.c.Trace != nil {
 		l.trace = func(at snapline.Instant, what any) { t.c.Trace(string(t.op.state().ID), at, what) }
 	}
+	l.note(l.clock.Now(), begin)
 	l.post(protocol.Started{})
 	l.run(t.c.ctx, func() bool { return t.done })
 	if !t.done { // the coordinator is ending

@@ -31,6 +31,8 @@ type site struct {
 	stopA  map[snapline.HostName]func()
 	// lease, if not zero, is the coordinator's, whose protections then hurry.
 	lease time.Duration
+	// traces are those of the coordinator ("") and of the agents.
+	traces map[snapline.HostName]*recording
 }
 
 // newSite starts everything, with members n1 to n3 of group "g" on h1 to h3.
@@ -45,7 +47,7 @@ func newSite(t *testing.T) *site {
 // newBareSite is a site whose group has not been applied.
 func newBareSite(t *testing.T, options ...func(*site)) *site {
 	s := &site{t: t, bus: bustest.NewBus(), store: bustest.NewStore(), repo: &watchedRepo{Repository: repotest.NewMemory(), held: map[snapline.SnapshotID]int{}, damaged: map[string]bool{}}, cloud: newCloud(),
-		air: &air{seen: map[uint64]map[uint32]snapline.Codepoint{}}, gates: map[snapline.HostName]*fakeGates{}, fences: map[snapline.HostName]*fencetest.Memory{}, stopA: map[snapline.HostName]func(){}}
+		air: &air{seen: map[uint64]map[uint32]snapline.Codepoint{}}, gates: map[snapline.HostName]*fakeGates{}, fences: map[snapline.HostName]*fencetest.Memory{}, stopA: map[snapline.HostName]func(){}, traces: map[snapline.HostName]*recording{}}
 	for _, o := range options {
 		o(s)
 	}
@@ -59,6 +61,9 @@ func newBareSite(t *testing.T, options ...func(*site)) *site {
 			stop()
 		}
 		s.stopC()
+		for h, r := range s.traces {
+			r.replay(t, "host "+string(h))
+		}
 		for h, g := range s.gates {
 			if n := g.count(); n > 0 {
 				t.Errorf("%d gates left open on %s", n, h)
@@ -81,7 +86,7 @@ func (s *site) group() snapline.Group {
 }
 
 func (s *site) startCoordinator() {
-	c, err := node.NewCoordinator(node.CoordinatorConfig{Bus: s.bus.As(snapline.ToCoordinator), Store: s.store, Repository: s.repo, Location: "memory", Lease: s.lease})
+	c, err := node.NewCoordinator(node.CoordinatorConfig{Bus: s.bus.As(snapline.ToCoordinator), Store: s.store, Repository: s.repo, Location: "memory", Lease: s.lease, Trace: s.trace("")})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -102,7 +107,7 @@ func (s *site) startAgent(h snapline.HostName) {
 	resources := func() (node.Resources, error) {
 		return node.Resources{MemoryBytes: 1 << 30, AvailableBytes: 1 << 29, Cores: 4}, nil
 	}
-	a, err := node.NewAgent(node.AgentConfig{Host: h, Resources: resources, Dir: s.t.TempDir(), Bus: s.bus.As(snapline.ToAgent(h)), Hypervisor: &fakeHypervisor{s.cloud, h}, Gates: s.gates[h], Fences: s.fences[h],
+	a, err := node.NewAgent(node.AgentConfig{Host: h, Trace: s.trace(h), Resources: resources, Dir: s.t.TempDir(), Bus: s.bus.As(snapline.ToAgent(h)), Hypervisor: &fakeHypervisor{s.cloud, h}, Gates: s.gates[h], Fences: s.fences[h],
 		Examine: func(context.Context) []snapline.Finding {
 			return []snapline.Finding{{Check: "kernel", State: snapline.FindingOK, Text: "fake"}}
 		},
@@ -111,6 +116,14 @@ func (s *site) startAgent(h snapline.HostName) {
 		s.t.Fatal(err)
 	}
 	s.stopA[h] = s.background(a.Run)
+}
+
+// trace returns what writes a program's trace.
+func (s *site) trace(h snapline.HostName) func(string, snapline.Instant, any) {
+	if s.traces[h] == nil {
+		s.traces[h] = &recording{}
+	}
+	return s.traces[h].line
 }
 
 // background runs f until the returned function is called, which waits for it.

@@ -78,12 +78,14 @@ func (t *take) run(waiting context.Context, s snapline.Strategy) {
 		return
 	}
 	defer t.lease.release()
-	t.machine = protocol.NewCoordinator(protocol.Begin{Group: t.group, Round: t.op.round, Strategy: s, Post: t.c.Post, Deadlines: t.c.Deadlines})
+	begin := protocol.Begin{Group: t.group, Round: t.op.round, Strategy: s, Post: t.c.Post, Deadlines: t.c.Deadlines}
+	t.machine = protocol.NewCoordinator(begin)
 	l := t.op.loop
 	l.step, l.effect, l.failed = t.machine.Step, t.effect, t.failed
 	if t.c.Trace != nil {
 		l.trace = func(at snapline.Instant, what any) { t.c.Trace(string(t.id), at, what) }
 	}
+	l.note(l.clock.Now(), begin)
 	select {
 	case t.c.cutting <- struct{}{}:
 		t.holds = true

@@ -9,6 +9,10 @@
 // effect that can fail does fail, the rest of its slice is not executed and the
 // failure comes back as a Failed event.
 //
+// What a machine has seen and wanted is a trace (Line). Golden files, simulator
+// and the running programs write the same one; Replay gives its events to machines
+// again.
+//
 // A round: PREPARE, PROBE, ARM, CUT, DISARM, STORE, COMMIT; ABORT until COMMIT.
 // docs/PROTOCOL.md argues why the cut is consistent.
 package protocol

@@ -11,11 +11,22 @@ import (
 	"github.com/snapline/snapline"
 )
 
+// Life is what the machine of a member or of a host is made from: the arguments
+// of NewAgent, or of NewRestoreAgent.
+type Life struct {
+	Member      snapline.MemberName
+	Host        snapline.HostName
+	Incarnation snapline.Incarnation
+}
+
 // Line is one event (an Event's Input, marked "<") or effect (marked ">") of
 // one machine as one line of a trace: the time on the machine's own clock in
-// milliseconds, who, direction, what. Golden files, the simulator and the log
-// of a running system share this format. Zero fields are left out.
+// milliseconds, who, direction, what. What the machine is made from comes before
+// (a Begin, BeginRestore or Life, marked "-"). Golden files, the simulator and
+// the log of a running system share this format. Zero fields are left out; all
+// others of an event can be read back.
 //
+//	1198.100 etcd/n1      - Life{Member:n1 Incarnation:a1}
 //	1203.250 n1           < Received Cut{etcd/7/n1@a1}
 //	1203.250 n1           > SetGate{etcd/7 Rules:{MarkUntil:7100.000 ShieldUntil:7100.000}}
 func Line(who string, at snapline.Instant, what any) string {
@@ -33,7 +44,8 @@ func Line(who string, at snapline.Instant, what any) string {
 type Entry struct {
 	At   snapline.Instant
 	Who  string
-	In   bool   // an event, not an effect
+	In   bool   // an event
+	Out  bool   // an effect; neither: what the machine is made from
 	Kind string // Received, SetGate, …
 	Text string // kind and fields
 }
@@ -41,8 +53,8 @@ type Entry struct {
 // ParseLine takes a line apart that Line has made.
 func ParseLine(s string) (Entry, error) {
 	f := strings.Fields(s)
-	if len(f) < 4 || (f[2] != "<" && f[2] != ">") {
-		return Entry{}, fmt.Errorf("trace line %q: want TIME WHO <|> WHAT", s)
+	if len(f) < 4 || (f[2] != "<" && f[2] != ">" && f[2] != "-") {
+		return Entry{}, fmt.Errorf("trace line %q: want TIME WHO <|>|- WHAT", s)
 	}
 	at, err := parseMillis(f[0])
 	if err != nil {
@@ -53,7 +65,7 @@ func ParseLine(s string) (Entry, error) {
 		return Entry{}, fmt.Errorf("trace line %q: want single blanks around %s", s, f[2])
 	}
 	kind := text[:len(text)-len(strings.TrimLeft(text, letters))]
-	return Entry{At: at, Who: f[1], In: f[2] == "<", Kind: kind, Text: text}, nil
+	return Entry{At: at, Who: f[1], In: f[2] == "<", Out: f[2] == ">", Kind: kind, Text: text}, nil
 }
 
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -106,7 +118,7 @@ func fields(v reflect.Value) string {
 	b.WriteByte('{')
 	for i := range v.NumField() {
 		f := v.Field(i)
-		if f.IsZero() || !v.Type().Field(i).IsExported() {
+		if f.IsZero() || !v.Type().Field(i).IsExported() || secret(f) {
 			continue
 		}
 		if b.Len() > 1 {
@@ -122,6 +134,10 @@ func fields(v reflect.Value) string {
 	}
 	return b.String() + "}"
 }
+
+// secret reports whether a value is left out of traces: command lines and
+// environments hold what is nobody's business, and no machine looks at them.
+func secret(v reflect.Value) bool { return v.Type() == reflect.TypeFor[snapline.VMInfo]() }
 
 // obvious reports whether a value explains itself without its field's name.
 func obvious(v reflect.Value) bool {
@@ -146,8 +162,6 @@ func value(v reflect.Value) string {
 		return x.String()
 	case snapline.Codepoint:
 		return fmt.Sprintf("0x%02x", uint8(x))
-	case snapline.Reason:
-		return strconv.Quote(x.String())
 	case *snapline.Error:
 		return fmt.Sprintf("%s %q", x.Code, x.Error())
 	}

@@ -1,9 +1,11 @@
 package protocol_test
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -56,6 +58,13 @@ func TestParseGolden(t *testing.T) {
 			n++
 			if e, err := protocol.ParseLine(line); err != nil || e.Kind == "" {
 				t.Errorf("%s: %s: %+v, %v", f, line, e, err)
+			} else if !e.Out {
+				v, err := e.Value()
+				if err != nil {
+					t.Errorf("%s: %s: %v", f, line, err)
+				} else if again := protocol.Line(e.Who, e.At, v); strings.TrimSpace(again) != strings.TrimSpace(line) {
+					t.Errorf("%s is read as\n%s", line, again)
+				}
 			}
 		}
 	}
@@ -68,10 +77,24 @@ func FuzzParseLine(f *testing.F) {
 	f.Add("1203.250 n1 < Received Cut{g/7/n1@a}")
 	f.Add("  -0.001500 n1 > Snap{Round:7}")
 	f.Add(" < ")
+	f.Add("0 n1 < Received Prepare{g/1/n1 Member:{Name:n1 Host:h1} colour Post:0x2b Deadlines:{Ready:15s Arm:2s Cut:3s Gate:6s}}")
+	f.Add("0 n1 < Received Probed{g/1/n1@a Seen:{2:0x2b}}")
+	f.Add("0 n1 < Received PlanRestore{r0/h2 Snapshot:g-1 Group:{Name:g Members:[{Name:n1} {Name:n2}]} Members:[{Name:n1}]}")
+	f.Add("0 n1 - Life{Member:n1 Incarnation:a}")
 	f.Fuzz(func(t *testing.T, s string) {
 		e, err := protocol.ParseLine(s)
 		if err == nil && !strings.HasSuffix(s, e.Text) {
 			t.Errorf("%q is read as %+v", s, e)
+		}
+		if v, err := e.Value(); err == nil {
+			// What is read is what is printed, whatever it was read from.
+			again, err := protocol.ParseLine(protocol.Line("n1", 0, v))
+			if err != nil {
+				t.Fatalf("%q: %+v: %v", s, v, err)
+			}
+			if w, err := again.Value(); err != nil || !reflect.DeepEqual(v, w) && fmt.Sprintf("%#v", v) != fmt.Sprintf("%#v", w) && !strings.Contains(s, "NaN") {
+				t.Errorf("%q is read as %#v, and that as %#v, %v", s, v, w, err)
+			}
 		}
 	})
 }
