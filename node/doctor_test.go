@@ -31,10 +31,15 @@ func TestDoctorHosts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, h := range []snapline.HostName{"h1", "h2"} {
-		for check, word := range map[string]string{"agent": "online", "repository": "MiB free", "clock-rate": "+0.00 %", "kernel": "fake"} {
+		for check, word := range map[string]string{"agent": "online", "repository": "MiB free", "kernel": "fake"} {
 			if !hasFinding(found, h, "", check, snapline.FindingOK, word) {
 				t.Errorf("%s: no %s with %q in %+v", h, check, word, found)
 			}
+		}
+		// It is the same clock; on a busy machine the answers may be too slow to tell.
+		if !hasFinding(found, h, "", "clock-rate", snapline.FindingOK, "off the coordinator's") &&
+			!hasFinding(found, h, "", "clock-rate", snapline.FindingWarning, "off the coordinator's") {
+			t.Errorf("%s: the clock's rate in %+v", h, found)
 		}
 	}
 	if !hasFinding(found, "h3", "", "agent", snapline.FindingProblem, "not been heard of") {
