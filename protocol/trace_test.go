@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -70,6 +71,34 @@ func TestParseGolden(t *testing.T) {
 	}
 	if n < 1000 {
 		t.Errorf("only %d trace lines", n)
+	}
+}
+
+// TestEveryInputIsReadable wants an input that is added to be added to what a
+// trace can be read back as, too.
+func TestEveryInputIsReadable(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^func \((\w+)\) input\(\)`).FindAllStringSubmatch(string(b), -1) {
+			if m[1] == "Received" || m[1] == "RestoreReceived" {
+				continue // what they carry is what the codec knows
+			}
+			n++
+			if _, err := (protocol.Entry{In: true, Kind: m[1], Text: m[1]}).Value(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if n < 15 {
+		t.Errorf("only %d inputs", n)
 	}
 }
 
