@@ -165,6 +165,9 @@ func (r *restoreRunner) load(ctx context.Context, p protocol.PlanRestore) (map[s
 	_ = all.Wait() // the errors are in reasons
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(reasons) == 0 {
+		reasons = r.plug(ctx)
+	}
 	r.lapse = time.AfterFunc(loadedLimit, func() { r.kill(context.Background()) })
 	return took, reasons
 }
@@ -191,15 +194,27 @@ func (r *restoreRunner) loadOne(ctx context.Context, p protocol.PlanRestore, par
 	if err != nil {
 		return err
 	}
-	nics := vm.Info().NICs
-	// While it waits: those that run first send to it already.
-	if err := r.agent.Gates.Announce(ctx, nics); err != nil {
-		r.agent.Log.Warn("announce", "member", part.Name, "error", err)
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.loaded[part.Name], r.nics[part.Name] = vm, nics
+	r.loaded[part.Name], r.nics[part.Name] = vm, vm.Info().NICs
 	return nil
+}
+
+// plug connects the loaded members to the network, as late as the phases allow,
+// and makes it look for them here: those that run first send to the others at once,
+// and what finds no tap is lost.
+func (r *restoreRunner) plug(ctx context.Context) []snapline.Reason {
+	var reasons []snapline.Reason
+	for name, vm := range r.loaded {
+		if err := vm.Plug(ctx); err != nil {
+			reasons = append(reasons, r.reason(name, err))
+			continue
+		}
+		if err := r.agent.Gates.Announce(ctx, r.nics[name]); err != nil {
+			r.agent.Log.Warn("announce", "member", name, "error", err)
+		}
+	}
+	return reasons
 }
 
 // open lets all members run, then makes them known to the network, and lets go
