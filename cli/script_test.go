@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 
 	"github.com/snapline/snapline"
 	"github.com/snapline/snapline/api"
@@ -21,13 +22,20 @@ import (
 	"github.com/snapline/snapline/cli"
 )
 
+// withCoordinator, when set, makes the program one that has the coordinator, too.
+const withCoordinator = "SNAPLINE_TEST_COORDINATOR"
+
 var update = flag.Bool("update", false, "rewrite what the scripts expect")
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"snapline": func() {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		context.AfterFunc(ctx, stop)
-		os.Exit(cli.Run(ctx, cli.Deps{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Env: os.LookupEnv}, os.Args[1:]))
+		d := cli.Deps{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Env: os.LookupEnv}
+		if os.Getenv(withCoordinator) != "" {
+			d.Extra = []*cobra.Command{cli.NewCoordinatorCommand()}
+		}
+		os.Exit(cli.Run(ctx, d, os.Args[1:]))
 	}})
 }
 
