@@ -162,7 +162,7 @@ func (m *member) left() string {
 }
 
 // say prints a line above the bars, over the ^C that the terminal has echoed.
-func (b *bars) say(text string) { fmt.Fprintf(b.container, "\r\x1b[K%s\n", text) }
+func (b *bars) say(text string) { fmt.Fprintf(b.container, "\r\x1b[K%s\n", clean(text)) }
 
 // close leaves the last state on the screen.
 func (b *bars) close() {

@@ -49,15 +49,15 @@ func printError(w io.Writer, err error, asJSON bool) int {
 			return exitStatus(e.Code)
 		}
 	}
-	fmt.Fprintf(w, "error: %s\n", e.Message)
+	fmt.Fprintf(w, "error: %s\n", clean(e.Message))
 	for _, r := range e.Reasons {
-		fmt.Fprintf(w, "  - %s\n", r)
+		fmt.Fprintf(w, "  - %s\n", clean(r.String()))
 		if r.Hint != "" {
-			fmt.Fprintf(w, "    hint: %s\n", r.Hint)
+			fmt.Fprintf(w, "    hint: %s\n", clean(r.Hint))
 		}
 	}
 	if e.Hint != "" {
-		fmt.Fprintf(w, "hint: %s\n", e.Hint)
+		fmt.Fprintf(w, "hint: %s\n", clean(e.Hint))
 	}
 	return exitStatus(e.Code)
 }

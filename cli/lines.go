@@ -35,13 +35,13 @@ func (l *lines) print(what, text string) {
 	if text != "" {
 		what += ": " + text
 	}
-	fmt.Fprintln(l.w, what)
+	fmt.Fprintln(l.w, clean(what))
 }
 
 func (l *lines) say(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fmt.Fprintln(l.w, text)
+	fmt.Fprintln(l.w, clean(text))
 }
 
 func (l *lines) close() {}

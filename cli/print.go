@@ -42,11 +42,11 @@ func (p printer) result(v any, human func() error) error {
 
 // note prints a message that is no result.
 func (p printer) note(format string, args ...any) {
-	fmt.Fprintf(p.err, format+"\n", args...)
+	fmt.Fprintln(p.err, clean(fmt.Sprintf(format, args...)))
 }
 
 func (p printer) line(format string, args ...any) error {
-	_, err := fmt.Fprintf(p.out, format+"\n", args...)
+	_, err := fmt.Fprintln(p.out, clean(fmt.Sprintf(format, args...)))
 	return err
 }
 
@@ -83,7 +83,7 @@ func (p printer) table(columns []column, rows [][]any) error {
 	for _, r := range rows {
 		t.AppendRow(r)
 	}
-	_, err := fmt.Fprintln(p.out, t.Render())
+	_, err := fmt.Fprintln(p.out, clean(t.Render()))
 	return err
 }
 

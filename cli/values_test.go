@@ -16,3 +16,13 @@ func TestParseSize(t *testing.T) {
 		}
 	}
 }
+
+func TestCleanText(t *testing.T) {
+	for s, want := range map[string]string{
+		"a\tb\nö": "a\tb\nö", "\x1b[2Jx\r": "�[2Jx�", "a\u202eb\x00\u0085": "a�b��", "\x9b31m": "�31m",
+	} {
+		if got := clean(s); got != want {
+			t.Errorf("clean(%q) = %q, want %q", s, got, want)
+		}
+	}
+}

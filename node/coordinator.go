@@ -191,13 +191,15 @@ func (c *Coordinator) discard(ctx context.Context, id snapline.SnapshotID) error
 func (c *Coordinator) welcome(_ context.Context, from snapline.Address, question []byte) []byte {
 	var h hello
 	w := welcome{Repository: c.Location, RepositoryID: c.Repository.ID()}
-	if err := json.Unmarshal(question, &h); err != nil {
+	if len(question) > maxHello {
+		w.Refused = fmt.Sprintf("a hello of %d bytes", len(question))
+	} else if err := json.Unmarshal(question, &h); err != nil {
 		w.Refused = "hello that makes no sense: are agent and coordinator of one version?"
 	} else if err := snapline.CheckName("host", string(h.Host)); err != nil {
 		w.Refused = err.Error()
 	} else if from != snapline.ToAgent(h.Host) {
 		w.Refused = fmt.Sprintf("this is host %s, and its agent has signed in as %q: start it with the --name that it was enrolled with", h.Host, from)
-	} else if !c.seen(h, &w) {
+	} else if !c.seen(h.bounded(), &w) {
 		w.Refused = fmt.Sprintf("another agent has taken over the name %s: give each host a name of its own", h.Host)
 	}
 	b, err := json.Marshal(w)

@@ -189,7 +189,9 @@ func (c *Coordinator) inspect(ctx context.Context, g snapline.GroupName, m snapl
 		unknown.Text = fmt.Sprintf("the agent did not answer: %v", err)
 		return unknown
 	}
-	return f.Members[0]
+	s := f.Members[0]
+	s.Name, s.Host, s.Agent = m.Name, m.Host, "online" // what the agent cannot know better
+	return s
 }
 
 // Hosts lists every agent that this coordinator has heard of.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"strings"
 	"time"
 
 	"github.com/snapline/snapline"
@@ -30,6 +31,27 @@ type hello struct {
 	// life of the agent, which may not cover the machine.
 	Leased []memberRef `json:"leased,omitempty"`
 	Resources
+}
+
+// Bounds of what an agent may say of itself, in bytes: the coordinator keeps the
+// latest hello of each.
+const (
+	maxHello = 256 << 10 // a thousand members are a third of it
+	maxWords = 200       // of a version or a name for people
+)
+
+// bounded is the hello as it is kept.
+func (h hello) bounded() hello {
+	h.Incarnation = snapline.Incarnation(clip(string(h.Incarnation), maxWords))
+	h.Version, h.Hypervisor = clip(h.Version, maxWords), clip(h.Hypervisor, maxWords)
+	return h
+}
+
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "")
 }
 
 // welcome is the coordinator's answer: where snapshots go, and for how long which

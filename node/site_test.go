@@ -17,7 +17,7 @@ import (
 
 // site is a coordinator and three agents in one process, on fake machines.
 type site struct {
-	t     *testing.T
+	t     testing.TB
 	bus   *bustest.Bus
 	store *bustest.Store
 	repo  *watchedRepo
@@ -36,7 +36,7 @@ type site struct {
 }
 
 // newSite starts everything, with members n1 to n3 of group "g" on h1 to h3.
-func newSite(t *testing.T) *site {
+func newSite(t testing.TB) *site {
 	s := newBareSite(t)
 	if _, err := s.c.Apply(t.Context(), s.group()); err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func newSite(t *testing.T) *site {
 }
 
 // newBareSite is a site whose group has not been applied.
-func newBareSite(t *testing.T, options ...func(*site)) *site {
+func newBareSite(t testing.TB, options ...func(*site)) *site {
 	s := &site{t: t, bus: bustest.NewBus(), store: bustest.NewStore(), repo: &watchedRepo{Repository: repotest.NewMemory(), held: map[snapline.SnapshotID]int{}, damaged: map[string]bool{}}, cloud: newCloud(),
 		air: &air{seen: map[uint64]map[uint32]snapline.Codepoint{}}, gates: map[snapline.HostName]*fakeGates{}, fences: map[snapline.HostName]*fencetest.Memory{}, stopA: map[snapline.HostName]func(){}, traces: map[snapline.HostName]*recording{}}
 	for _, o := range options {
@@ -153,7 +153,7 @@ func (s *site) waitOnline(n int) {
 }
 
 // eventually polls until ok or ten seconds have passed.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	limit := time.After(10 * time.Second)
 	tick := time.NewTicker(5 * time.Millisecond)
