@@ -8,11 +8,13 @@ import (
 // Snapshot is the record that makes a global snapshot exist. It is written
 // once, when every member's data is stored, and never changed.
 type Snapshot struct {
-	Format  int        `json:"format"`
-	ID      SnapshotID `json:"id"`
-	Group   Group      `json:"group"`
-	Note    string     `json:"note,omitempty"`
-	TakenAt time.Time  `json:"taken_at"`
+	Format int        `json:"format"`
+	ID     SnapshotID `json:"id"`
+	Group  Group      `json:"group"`
+	Note   string     `json:"note,omitempty"`
+	// TakenAt is when the cut was asked for, on the coordinator's clock: no member's
+	// instant is before it.
+	TakenAt time.Time `json:"taken_at"`
 	// Scheduled snapshots were taken by a protection, whose retention they obey.
 	Scheduled bool             `json:"scheduled,omitempty"`
 	Cut       CutReport        `json:"cut"`

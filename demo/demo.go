@@ -31,7 +31,7 @@ type demo struct {
 	report  report
 }
 
-// play is the demo, act by act.
+// play is the demo, act by act. The second act is in second.go.
 func (d *demo) play(ctx context.Context) error {
 	if err := os.MkdirAll(d.out, 0o755); err != nil {
 		return err
@@ -80,7 +80,10 @@ func (d *demo) play(ctx context.Context) error {
 	if err == nil && !list.OK() {
 		err = fmt.Errorf("a check of the restored cluster failed")
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return d.second(ctx, clients)
 }
 
 // underLoad writes to the cluster, takes a snapshot meanwhile and goes on

@@ -1,7 +1,8 @@
 // Command demo shows Snapline's main job from end to end: a real etcd cluster
 // in virtual machines on three hosts of one machine is snapshotted under load,
-// killed, and restored onto other hosts. It exits 0 only when every check of
-// the restored cluster holds, and leaves nothing behind.
+// killed, and restored onto other hosts; then one of the hosts dies, and the
+// cluster comes back by itself. It exits 0 only when every check of the restored
+// clusters holds, and leaves nothing behind.
 package main
 
 import (
@@ -42,7 +43,7 @@ func run() int {
 		}
 	}
 	d.report.Seconds = time.Since(d.began).Seconds()
-	d.report.OK = err == nil && d.report.Checks.OK()
+	d.report.OK = err == nil && d.report.Checks.OK() && d.report.Second != nil && d.report.Second.Checks.OK()
 	if err != nil {
 		d.report.Error = err.Error()
 	}
@@ -53,7 +54,7 @@ func run() int {
 		fmt.Fprintf(os.Stderr, "\nthe demo failed: %v\n", err)
 		return 1
 	}
-	d.say("VERDICT: the cluster is the one of the cut. %.0f s in all; %s", d.report.Seconds, filepath.Join(*out, "demo.json"))
+	d.say("VERDICT: the cluster is the one of the cut, twice; without a dead host it was back after %.1f s, by itself. %.0f s in all; %s", d.report.Second.RunningMS/1000, d.report.Seconds, filepath.Join(*out, "demo.json"))
 	return 0
 }
 

@@ -19,14 +19,15 @@ type report struct {
 	RestoreMS float64           `json:"restore_ms"`
 	Checks    checkList         `json:"checks"`
 	Snapshot  snapline.Snapshot `json:"snapshot"`
+	Second    *secondAct        `json:"second_act"`
 }
 
 // loadReport is what the etcd client saw.
 type loadReport struct {
 	Acknowledged int     `json:"acknowledged"`
 	BeforeTake   int     `json:"acknowledged_before_take"`
-	GapTakeMS    float64 `json:"longest_gap_during_take_ms"`
-	GapBeforeMS  float64 `json:"longest_gap_before_ms"`
+	GapTakeMS    float64 `json:"longest_gap_during_take_ms,omitempty"`
+	GapBeforeMS  float64 `json:"longest_gap_before_ms,omitempty"`
 }
 
 func (r report) write(path string) error {

@@ -127,11 +127,11 @@ func (k *keeper) due() time.Duration {
 }
 
 // taken notes that there is a new snapshot, whoever took it.
-func (c *Coordinator) taken(g snapline.GroupName) {
+func (c *Coordinator) taken(g snapline.GroupName, at time.Time) {
 	c.fate.Lock()
 	defer c.fate.Unlock()
 	if k := c.keepers[g]; k != nil {
-		k.last = time.Now()
+		k.last = at
 		k.nudge()
 	}
 }

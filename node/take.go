@@ -61,12 +61,14 @@ type take struct {
 	id        snapline.SnapshotID
 	note      string
 	scheduled bool // by a protection
-	began     time.Time
-	machine   *protocol.Coordinator
-	holds     bool // the right to cut
-	done      bool
-	record    snapline.Snapshot
-	lease     *heldLease // on the repository, from before the first Put
+	// cutAt is when the cut was asked for.
+	cutAt   time.Time
+	began   time.Time
+	machine *protocol.Coordinator
+	holds   bool // the right to cut
+	done    bool
+	record  snapline.Snapshot
+	lease   *heldLease // on the repository, from before the first Put
 }
 
 // run drives the round to its end. waiting ends when the round is cancelled,
@@ -139,6 +141,9 @@ func (t *take) effect(e protocol.Effect) error {
 		if e.Phase == protocol.PhaseStore || e.Phase == protocol.PhaseAbort {
 			t.release()
 		}
+		if e.Phase == protocol.PhaseCut && e.Member == "" {
+			t.cutAt = time.Now()
+		}
 		p := snapline.Progress{Member: e.Member, Step: e.Step}
 		if e.Member == "" {
 			p.Phase = string(e.Phase)
@@ -161,7 +166,7 @@ func (t *take) effect(e protocol.Effect) error {
 
 // commit writes the record. From then on the snapshot exists.
 func (t *take) commit(e protocol.Record) {
-	t.record = snapline.Snapshot{Format: snapline.SnapshotFormat, ID: t.id, Group: t.group, Note: t.note, Scheduled: t.scheduled, TakenAt: t.c.Clock.Wall(), Cut: e.Cut, Members: e.Parts}
+	t.record = snapline.Snapshot{Format: snapline.SnapshotFormat, ID: t.id, Group: t.group, Note: t.note, Scheduled: t.scheduled, TakenAt: t.c.Clock.Wall().Add(-time.Since(t.cutAt)), Cut: e.Cut, Members: e.Parts}
 	t.record.Verdict = judge(t.c.ctx, t.c.Repository, t.record)
 	var done protocol.Recorded
 	ctx := context.WithoutCancel(t.c.ctx)
@@ -194,7 +199,7 @@ func (t *take) end(problem *snapline.Error) {
 		r.Members = append(r.Members, snapline.TakeMember{Name: m.Name, Host: m.Host, Method: m.Capture.Method, Why: m.Capture.Why,
 			PauseMS: m.Capture.PauseMS, RAMBytes: m.VM.RAMBytes, StoredBytes: stored, Withheld: m.Counters.Withheld})
 	}
-	t.c.taken(t.group.Name)
+	t.c.taken(t.group.Name, t.cutAt)
 	text := fmt.Sprintf("snapshot %s was taken in %.1f s", t.id, r.DurationMS/1000)
 	if r.Verdict != nil {
 		text += ", " + r.Verdict.Text
