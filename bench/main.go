@@ -2,8 +2,8 @@
 // beside what QEMU offers by itself, in one run on one machine: one virtual
 // machine's pause, a neighbour's view of it, the whole capture, the guest's
 // speed meanwhile; a group's cut, coloured and barrier; the gate's cost for one
-// packet; and the repository beside restic and borg, and its restores beside
-// QEMU's own. It prints tables and writes out/bench.json.
+// packet; the repository beside restic and borg, and its restores beside
+// QEMU's own; and how long a protected group is away when a host dies. It prints tables and writes out/bench.json.
 package main
 
 import (
@@ -35,6 +35,7 @@ type options struct {
 	takes   int // of each strategy on the group
 	repeats int // of each program on the memory images
 	large   int // GiB of a machine that does not exist; 0 for none
+	deaths  int // of hosts
 	parts   string
 }
 
@@ -55,7 +56,8 @@ func run() int {
 	flag.IntVar(&o.takes, "takes", 9, "snapshots of the group by each strategy")
 	flag.IntVar(&o.repeats, "repeats", 5, "runs of each backup program, and of each way to restore")
 	flag.IntVar(&o.large, "large", 0, "also store and read the image of a generated machine of so many GiB")
-	flag.StringVar(&o.parts, "parts", "single,group,gate,repository", "what to measure")
+	flag.StringVar(&o.parts, "parts", "single,group,gate,repository,recovery", "what to measure")
+	flag.IntVar(&o.deaths, "deaths", 5, "deaths of a host under a protected group")
 	flag.Parse()
 	r := result{At: time.Now().UTC(), CPUs: runtime.NumCPU()}
 	err := measure(ctx, o, &r)
@@ -107,6 +109,11 @@ var parts = map[string]func(context.Context, options, *result) error{
 	"repository": func(ctx context.Context, o options, r *result) (err error) {
 		say("the repository, with the memory of a machine of 1 GiB that runs etcd")
 		r.Repository, err = measureRepository(ctx, o)
+		return err
+	},
+	"recovery": func(ctx context.Context, o options, r *result) (err error) {
+		say("the death of a host under a protected etcd cluster")
+		r.Recovery, err = measureRecovery(ctx, o)
 		return err
 	},
 }

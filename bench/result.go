@@ -21,6 +21,7 @@ type result struct {
 	Gate   bpf.Cost                          `json:"gate"`
 
 	Repository *repositoryResult `json:"repository,omitempty"`
+	Recovery   []recoverySample  `json:"recovery,omitempty"`
 	Targets    []target          `json:"targets"`
 }
 
@@ -64,6 +65,9 @@ func (r *result) judge() {
 	if r.Repository != nil {
 		r.Targets = append(r.Targets, r.Repository.judge()...)
 	}
+	if len(r.Recovery) > 0 {
+		r.judgeRecovery()
+	}
 }
 
 func (r *result) judgeSingle() {
@@ -90,6 +94,9 @@ func (r result) print(w io.Writer) {
 	}
 	if r.Repository != nil {
 		r.Repository.print(w)
+	}
+	if len(r.Recovery) > 0 {
+		r.printRecovery(w)
 	}
 	t := newTable("to reach", "what", "target", "measured", "reached")
 	for _, g := range r.Targets {

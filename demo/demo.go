@@ -89,7 +89,7 @@ func (d *demo) play(ctx context.Context) error {
 // underLoad writes to the cluster, takes a snapshot meanwhile and goes on
 // writing; then every VM is killed.
 func (d *demo) underLoad(ctx context.Context) (j etcd.Journal, began time.Time, id snapline.SnapshotID, err error) {
-	path := filepath.Join(d.out, "demo-journal.jsonl")
+	path := filepath.Join(d.out, firstJournal)
 	f, err := os.Create(path)
 	if err != nil {
 		return nil, began, "", err

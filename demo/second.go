@@ -20,6 +20,12 @@ const (
 	victim     = "h2"             // runs n1 since the first act
 )
 
+// The journals of the two acts' loads.
+const (
+	firstJournal  = "demo-journal.jsonl"
+	secondJournal = "demo-journal-2.jsonl"
+)
+
 // secondAct is out/demo.json's figures of it.
 type secondAct struct {
 	Host     string              `json:"host"`
@@ -40,7 +46,7 @@ func (d *demo) second(ctx context.Context, clients []*etcd.Client) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(d.out, "demo-journal-2.jsonl")
+	path := filepath.Join(d.out, secondJournal)
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -99,10 +105,15 @@ func (d *demo) comesBack(ctx context.Context, clients []*etcd.Client, died time.
 	}
 	a.LossMS = ms(restored.Lost.To.Sub(restored.Lost.From))
 	claim.Began = restored.Lost.From // the cut was asked for then
-	if claim.Journal, err = readJournal(journal); err != nil {
+	second, err := readJournal(journal)
+	if err != nil {
 		return err
 	}
-	a.Load = loadReport{Acknowledged: claim.Journal.Acknowledged(time.Time{}), BeforeTake: claim.Journal.Acknowledged(claim.Began)}
+	a.Load = loadReport{Acknowledged: second.Acknowledged(time.Time{}), BeforeTake: second.Acknowledged(claim.Began)}
+	if claim.Journal, err = d.attemptedBefore(); err != nil {
+		return err
+	}
+	claim.Journal = append(claim.Journal, second...)
 	if a.Events, err = d.events(ctx, died); err != nil {
 		return err
 	}
@@ -118,6 +129,18 @@ func (d *demo) comesBack(ctx context.Context, clients []*etcd.Client, died time.
 		err = errors.New("a check of the recovered cluster failed")
 	}
 	return err
+}
+
+// attemptedBefore is what the first act has tried to write: some of it was
+// taken back by its restore, so that no write of it is missed now.
+func (d *demo) attemptedBefore() (tried etcd.Journal, err error) {
+	first, err := readJournal(filepath.Join(d.out, firstJournal))
+	for _, e := range first {
+		if e.Kind == etcd.Attempt {
+			tried = append(tried, e)
+		}
+	}
+	return tried, err
 }
 
 // awaitProtected waits until each member's network would close by itself.

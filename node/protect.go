@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/snapline/snapline"
 )
@@ -21,6 +24,14 @@ func (c *Coordinator) Protect(ctx context.Context, r snapline.ProtectRequest) (s
 	if bad := r.Problems(); len(bad) > 0 {
 		return snapline.GroupStatus{}, &snapline.Error{Code: snapline.CodeInvalid, Message: fmt.Sprintf("group %s cannot be protected like this", r.Group), Reasons: bad}
 	}
+	if err := c.beginProtection(ctx, r); err != nil {
+		return snapline.GroupStatus{}, err
+	}
+	c.awaitFences(ctx, r.Group)
+	return c.status(ctx, rec), nil
+}
+
+func (c *Coordinator) beginProtection(ctx context.Context, r snapline.ProtectRequest) error {
 	c.protecting.Lock()
 	defer c.protecting.Unlock()
 	next := protectionRecord{Request: r, Since: c.Clock.Wall()}
@@ -37,11 +48,37 @@ func (c *Coordinator) Protect(ctx context.Context, r snapline.ProtectRequest) (s
 		if old != nil {
 			c.keep(old.rec)
 		}
-		return snapline.GroupStatus{}, err
+		return err
 	}
 	c.keep(next)
 	c.events.add(snapline.Event{Kind: snapline.EventProtected, Group: r.Group, Text: fmt.Sprintf("group %s is protected: a snapshot every %v, at most %v may be lost", r.Group, r.Every(), r.MaxLoss())})
-	return c.status(ctx, rec), nil
+	return nil
+}
+
+// fencesIn is how long it takes to hear of fences: an agent is told with one
+// hello and tells with the next, or the one after it.
+const fencesIn = 4 * time.Second
+
+// awaitFences waits until all members are fenced, or cannot be, so that the
+// answer to Protect says how it will be.
+func (c *Coordinator) awaitFences(ctx context.Context, g snapline.GroupName) {
+	late := time.After(fencesIn)
+	for {
+		c.fate.Lock()
+		k := c.keepers[g]
+		ready := k == nil || len(k.unfenced()) == 0 || slices.ContainsFunc(slices.Collect(maps.Values(k.unable)), func(why string) bool { return why != "" })
+		c.fate.Unlock()
+		if ready {
+			return
+		}
+		select {
+		case <-time.After(groupPoll):
+		case <-late:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Unprotect ends a protection. A restore that it has begun goes on.
