@@ -40,6 +40,7 @@ var rules = []rule{
 	{"repotest", []string{""}, nil, "conformance suites know the vocabulary only"},
 	{"fencetest", []string{""}, nil, "conformance suites know the vocabulary only"},
 	{"diagram", []string{"evidence"}, nil, "the picture shows what the proof has found"},
+	{"gentle", []string{""}, nil, "it hands what it stores to whatever repository cli opens"},
 	{"doctor", []string{""}, nil, "it judges a host through an interface; cli gives it the real one"},
 	{"groupfile", []string{""}, nil, "a file format knows the vocabulary only"},
 	{"placement", []string{""}, []string{"os", "net", "sync", "context", "log", "io", "math/rand", "syscall", "time"},

@@ -3,7 +3,9 @@
 // machine's pause, a neighbour's view of it, the whole capture, the guest's
 // speed meanwhile; a group's cut, coloured and barrier; the gate's cost for one
 // packet; the repository beside restic and borg, and its restores beside
-// QEMU's own; and how long a protected group is away when a host dies. It prints tables and writes out/bench.json.
+// QEMU's own; what somebody who works on the machine feels of storing; and how
+// long a protected group is away when a host dies. It prints tables and writes
+// out/bench.json.
 package main
 
 import (
@@ -49,6 +51,13 @@ func run() int {
 		}
 		return 0
 	}
+	if len(os.Args) == 3 && os.Args[1] == ownerCommand {
+		if err := runOwner(os.Args[2]); err != nil {
+			fmt.Fprintf(os.Stderr, "bench %s: %v\n", ownerCommand, err)
+			return 1
+		}
+		return 0
+	}
 	var o options
 	flag.StringVar(&o.program, "snapline", "bin/snapline", "the snapline program")
 	flag.StringVar(&o.out, "out", "out", "folder for bench.json")
@@ -56,7 +65,7 @@ func run() int {
 	flag.IntVar(&o.takes, "takes", 9, "snapshots of the group by each strategy")
 	flag.IntVar(&o.repeats, "repeats", 5, "runs of each backup program, and of each way to restore")
 	flag.IntVar(&o.large, "large", 0, "also store and read the image of a generated machine of so many GiB")
-	flag.StringVar(&o.parts, "parts", "single,group,gate,repository,recovery", "what to measure")
+	flag.StringVar(&o.parts, "parts", "single,group,gate,repository,gentle,recovery", "what to measure")
 	flag.IntVar(&o.deaths, "deaths", 5, "deaths of a host under a protected group")
 	flag.Parse()
 	r := result{At: time.Now().UTC(), CPUs: runtime.NumCPU()}
@@ -114,6 +123,11 @@ var parts = map[string]func(context.Context, options, *result) error{
 	"recovery": func(ctx context.Context, o options, r *result) (err error) {
 		say("the death of a host under a protected etcd cluster")
 		r.Recovery, err = measureRecovery(ctx, o)
+		return err
+	},
+	"gentle": func(ctx context.Context, o options, r *result) (err error) {
+		say("storing beside somebody who uses the machine")
+		r.Gentle, err = measureGentle(ctx, o)
 		return err
 	},
 }

@@ -22,6 +22,7 @@ type result struct {
 
 	Repository *repositoryResult `json:"repository,omitempty"`
 	Recovery   []recoverySample  `json:"recovery,omitempty"`
+	Gentle     *gentleResult     `json:"gentle,omitempty"`
 	Targets    []target          `json:"targets"`
 }
 
@@ -94,6 +95,9 @@ func (r result) print(w io.Writer) {
 	}
 	if r.Repository != nil {
 		r.Repository.print(w)
+	}
+	if r.Gentle != nil {
+		r.Gentle.print(w)
 	}
 	if len(r.Recovery) > 0 {
 		r.printRecovery(w)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/gentle"
 	"github.com/snapline/snapline/repository"
 	"github.com/snapline/snapline/repository/blob/dir"
 	"github.com/snapline/snapline/repository/page"
@@ -40,6 +41,12 @@ func runSelf(ctx context.Context, args []string) error {
 	verb, folder, rest := args[0], args[1], args[2:]
 	if verb == "init" {
 		return initRepository(ctx, folder)
+	}
+	if verb == "work" {
+		if err := gentle.Lower(); err != nil {
+			return err
+		}
+		return gentle.Work(ctx, os.Stdin, os.Stdout, func(ctx context.Context) (snapline.Repository, error) { return openRepository(ctx, folder) })
 	}
 	r, err := openRepository(ctx, folder)
 	if err != nil {

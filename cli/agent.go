@@ -4,6 +4,7 @@ import (
 	"context"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/snapline/snapline"
 	"github.com/snapline/snapline/bpf"
 	"github.com/snapline/snapline/doctor"
+	"github.com/snapline/snapline/gentle"
 	"github.com/snapline/snapline/node"
 	"github.com/snapline/snapline/qemu"
 )
@@ -25,6 +27,7 @@ type agentOptions struct {
 	diskDirs []string
 	secret   secretFlags
 	storage  storageFlags
+	gentle   gentleFlags
 	log      logOptions
 	// lowerShield is for a test of the proof.
 	lowerShield bool
@@ -46,9 +49,15 @@ is; then it has a certificate in --data, which renews itself. Only a coordinator
 this machine that has no authority is spoken to without one.
 
 The coordinator tells it where the repository is; --key-file or --passphrase-file
-opens it. For S3 it needs the credentials in its environment.`,
+opens it. For S3 it needs the credentials in its environment.
+
+With --gentle, for a host that is somebody's desktop, captures are stored by a
+process at idle priority, with at most --max-cpu of the processors, that rests
+while others wait for processors, disks or memory, for --give-way at the most.
+Snapshots then take longer.`,
 		Example: `  snapline agent --name h1 --join 10.0.0.1:4222 --data /var/lib/snapline/agent --key-file /etc/snapline/key --token-file /etc/snapline/token
-  snapline agent --name h2 --join 10.0.0.1:4222 --data DIR --key-file FILE --bridge br0=virbr0 --disk-dir /vms=/srv/vms`,
+  snapline agent --name h2 --join 10.0.0.1:4222 --data DIR --key-file FILE --bridge br0=virbr0 --disk-dir /vms=/srv/vms
+  snapline agent --name h3 --join 10.0.0.1:4222 --data DIR --key-file FILE --gentle --max-cpu 25% --upload-rate 10MiB/s`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context(), o) },
 	}
@@ -61,6 +70,7 @@ opens it. For S3 it needs the credentials in its environment.`,
 	f.StringArrayVar(&o.diskDirs, "disk-dir", nil, "OLD=NEW: disks of restored VMs that were in directory OLD go to NEW here (repeatable)")
 	o.secret.register(f)
 	o.storage.register(f)
+	o.gentle.register(f)
 	o.log.flags(f)
 	f.BoolVar(&o.lowerShield, "test-lower-shield", false, "")
 	if err := f.MarkHidden("test-lower-shield"); err != nil {
@@ -110,6 +120,13 @@ func runAgent(ctx context.Context, o agentOptions) error {
 	if err != nil {
 		return err
 	}
+	processors, err := o.gentle.processors(runtime.NumCPU())
+	if err != nil {
+		return err
+	}
+	if o.gentle.on && options.CacheDir == "" {
+		options.CacheDir = filepath.Join(data, "cache") // each worker opens the index anew
+	}
 	hypervisor, err := qemu.New(qemu.Options{Bridges: bridges, DiskDirs: diskDirs,
 		LogDir: filepath.Join(data, "log"), StateDir: filepath.Join(data, "state")})
 	if err != nil {
@@ -132,11 +149,18 @@ func runAgent(ctx context.Context, o agentOptions) error {
 	a, err := node.NewAgent(node.AgentConfig{
 		Host: snapline.HostName(o.name), Version: Version(), Dir: data, Bus: conn, Hypervisor: hypervisor, Gates: gates, Fences: gates,
 		OpenRepository: func(ctx context.Context, at string) (snapline.Repository, error) {
-			return openRepository(ctx, at, secret, options)
+			r, err := openRepository(ctx, at, secret, options)
+			if err != nil {
+				return nil, err // r is a nil pointer, which a Repository that is one is not
+			}
+			if !o.gentle.on {
+				return r, nil
+			}
+			return gentle.New(r, gentle.Options{Command: storeCommand(at, o.secret, o.storage, options.CacheDir), Processors: processors, Patience: o.gentle.giveWay}), nil
 		},
 		HypervisorName: hypervisorName(ctx), Log: log, Trace: trace.line,
 		Examine: func(ctx context.Context) []snapline.Finding {
-			return doctor.Examine(ctx, thisHost{defaultQEMU}, doctor.Options{Data: data})
+			return doctor.Examine(ctx, thisHost{defaultQEMU}, doctor.Options{Data: data, Gentle: o.gentle.on})
 		},
 	})
 	if err != nil {

@@ -25,7 +25,8 @@ const deb = "../out/snapline.deb"
 // what it finds there, with the rights that the units give, and a service
 // manager that is played here: dpkg and the units' limits are real, systemd is
 // not. A restart of an agent's main process is what KillMode=process does; the
-// machines that it has restored live through it.
+// machines that it has restored live through it. The agents that come back store
+// gently.
 func TestPackage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots virtual machines")
@@ -50,10 +51,13 @@ func TestPackage(t *testing.T) {
 	before := s.pids(t)
 	for _, h := range s.hostNames() {
 		s.stopMain(t, m, h)
-		s.restartAgent(t, h)
+		s.restartAgent(t, h, "--gentle", "--max-cpu", "100%", "--give-way", "3s")
 	}
 	s.untouched(t, before)
+	// Stored by workers of the installed program this time, and with other pages
+	// than before only where the guests have written since.
 	second := s.take(t)
+	s.mustRun(t, nil, "verify", string(second.ID), "--deep", "--key-file", s.keyFile(), "--repo", s.repository())
 	s.restore(t, second.ID, "")
 }
 

@@ -117,11 +117,12 @@ func (s *site) awaitAgents(t *testing.T) {
 	})
 }
 
-// restartAgent starts a host's agent that was killed and waits for its new life.
-func (s *site) restartAgent(t *testing.T, host string) {
+// restartAgent starts a host's agent that was killed, with further flags if there
+// are some, and waits for its new life.
+func (s *site) restartAgent(t *testing.T, host string, flags ...string) {
 	t.Helper()
 	before := s.incarnation(t, host)
-	if err := s.StartAgent(host); err != nil {
+	if err := s.StartAgent(host, flags...); err != nil {
 		t.Fatal(err)
 	}
 	await(t, 20*time.Second, "new life of the agent of "+host, func(context.Context) error {

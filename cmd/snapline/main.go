@@ -20,6 +20,6 @@ func main() {
 	context.AfterFunc(ctx, stop)
 	os.Exit(cli.Run(ctx, cli.Deps{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Env: os.LookupEnv,
-		Extra: []*cobra.Command{cli.NewCoordinatorCommand(), cli.NewAgentCommand(), cli.NewGuardCommand(), cli.NewLabCommand()},
+		Extra: []*cobra.Command{cli.NewCoordinatorCommand(), cli.NewAgentCommand(), cli.NewGuardCommand(), cli.NewStoreCommand(), cli.NewLabCommand()},
 	}, os.Args[1:]))
 }
