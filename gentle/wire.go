@@ -47,7 +47,7 @@ type answer struct {
 }
 
 // kinds are the errors that callers tell apart.
-var kinds = map[string]error{"exists": snapline.ErrExists, "not found": snapline.ErrNotFound, "damaged": snapline.ErrDamaged}
+var kinds = map[string]error{"exists": snapline.ErrExists, "not found": snapline.ErrNotFound, "damaged": snapline.ErrDamaged, "given up": snapline.ErrGivenUp}
 
 // answerOf makes err something that can be sent.
 func answerOf(o snapline.Object, err error) answer {

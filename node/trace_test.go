@@ -22,7 +22,7 @@ func (r *recording) line(who string, at snapline.Instant, what any) {
 
 // replay wants the machines to do again, from the trace alone, what they did.
 // Every test of a site ends with it.
-func (r *recording) replay(t *testing.T, whose string) {
+func (r *recording) replay(t testing.TB, whose string) {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
