@@ -286,6 +286,7 @@ func (c *Coordinator) release(ctx context.Context, g snapline.GroupName, h snapl
 		return false
 	}
 	if _, err := k.withdraw(ctx, map[snapline.HostName]bool{h: true}, h); err != nil {
+		c.Log.Warn("release a host", "host", h, "group", g, "error", err)
 		return false
 	}
 	c.events.add(snapline.Event{Kind: snapline.EventReleased, Host: h, Group: g, Text: fmt.Sprintf("the deadline has passed: what %s has on %s is ended, and the group comes back by recovery (%v)", g, h, why)})

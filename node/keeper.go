@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/snapline/snapline"
@@ -27,8 +28,11 @@ type keeper struct {
 	missed map[snapline.MemberName]time.Time // since when
 	looked time.Time
 
+	saving sync.Mutex // one writer at a time, so that the last state is the last written
+
 	// Under the coordinator's fate.
 	rec     protectionRecord
+	retired bool // another keeper, or none, has taken over: nothing is decided here any more
 	unsaved bool
 	unable  map[snapline.MemberName]string // why a member is not fenced
 	failure *snapline.Error                // of the last take, nil after one that worked

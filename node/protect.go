@@ -41,6 +41,7 @@ func (c *Coordinator) beginProtection(ctx context.Context, r snapline.ProtectReq
 	if old != nil {
 		old.end() // what it was doing for the old request goes on by itself
 		c.fate.Lock()
+		old.retired = true
 		next.Since, next.Fenced, next.Recovery = old.rec.Since, old.rec.Fenced, old.rec.Recovery
 		c.fate.Unlock()
 	}
@@ -100,10 +101,17 @@ func (c *Coordinator) Unprotect(ctx context.Context, g snapline.GroupName) error
 			return err // its end decides which members are fenced, and where
 		}
 	}
-	if err := c.Store.Delete(ctx, protectionPrefix+string(g)); err != nil {
+	k.end()
+	c.fate.Lock()
+	k.retired = true
+	c.fate.Unlock()
+	k.saving.Lock()
+	err := c.Store.Delete(ctx, protectionPrefix+string(g))
+	k.saving.Unlock()
+	if err != nil {
+		c.keep(k.rec)
 		return fmt.Errorf("end the protection of %s: %w", g, err)
 	}
-	k.end()
 	c.fate.Lock()
 	delete(c.keepers, g)
 	c.fate.Unlock()
@@ -165,11 +173,20 @@ func (c *Coordinator) putProtection(ctx context.Context, rec protectionRecord) e
 	return nil
 }
 
+// errRetired says that a decision came too late for this keeper.
+var errRetired = errors.New("the protection is being changed")
+
 // save writes what has changed. An error leaves it to the next time.
 func (k *keeper) save(ctx context.Context) error {
+	k.saving.Lock()
+	defer k.saving.Unlock()
 	k.c.fate.Lock()
-	if !k.unsaved {
+	if k.retired || !k.unsaved {
+		retired := k.retired
 		k.c.fate.Unlock()
+		if retired {
+			return errRetired
+		}
 		return nil
 	}
 	b, err := json.Marshal(k.rec)

@@ -12,6 +12,7 @@ import (
 
 // newProtected is a site with short leases whose group is protected.
 func newProtected(t *testing.T, r snapline.ProtectRequest, options ...func(*site)) *site {
+	t.Parallel() // these wait most of the time
 	s := newBareSite(t, append(options, func(s *site) {
 		s.lease = snapline.MinLease
 	})...)

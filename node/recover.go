@@ -369,6 +369,10 @@ func (c *Coordinator) silenced(g snapline.GroupName, m snapline.Member) bool {
 // It returns false when one of the others is heard of again meanwhile.
 func (k *keeper) withdraw(ctx context.Context, gone map[snapline.HostName]bool, released ...snapline.HostName) (bool, error) {
 	k.c.fate.Lock()
+	if k.retired {
+		k.c.fate.Unlock()
+		return false, errRetired
+	}
 	next := recoveryRecord{Since: k.c.Clock.Wall()}
 	if k.rec.Recovery != nil {
 		next = *k.rec.Recovery
