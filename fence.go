@@ -2,8 +2,10 @@ package snapline
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"net/netip"
+	"time"
 )
 
 // Fences puts fences at virtual machines' taps. Where a Gate stands for the
@@ -53,6 +55,18 @@ type MemberAddresses struct {
 // RestoredCodepoint is the default mark of members in quarantine: of the same
 // pool as PostCodepoint.
 const RestoredCodepoint Codepoint = 0x2f
+
+// DefaultQuarantine is how long packets may be under way in an ordinary network;
+// docs/PROTOCOL.md says why.
+const DefaultQuarantine = 5 * time.Second
+
+// CheckQuarantine reports whether a quarantine makes sense.
+func CheckQuarantine(d time.Duration) error {
+	if d <= 0 || d > time.Minute {
+		return fmt.Errorf("quarantine %v: give more than none and at most a minute", d)
+	}
+	return nil
+}
 
 // Always as a deadline is one that never passes.
 const Always Instant = math.MaxInt64

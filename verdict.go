@@ -75,6 +75,9 @@ type MemberEvidence struct {
 	Channel *Object `json:"channel,omitempty"`
 	Packets int     `json:"packets"`
 	Frames  int     `json:"frames,omitempty"`
+	// Addresses are those that the member was seen to send from, by which its
+	// packets are known behind a router; the first MaxAddresses of them.
+	Addresses []netip.Addr `json:"addresses,omitempty"`
 	// LostFrames counts packets whose content could not be kept.
 	LostFrames uint64 `json:"lost_frames,omitempty"`
 	// Armed is when the shield went up: every gate of the group recorded by then.
@@ -84,6 +87,10 @@ type MemberEvidence struct {
 	Armed   Instant `json:"armed,omitempty"`
 	Drained Instant `json:"drained,omitempty"`
 }
+
+// MaxAddresses bounds MemberEvidence.Addresses: a member that routes sends from
+// everybody's.
+const MaxAddresses = 64
 
 // Names of a member's evidence in the repository.
 const (

@@ -25,6 +25,12 @@ type Cost struct {
 	Shield   float64 `json:"shield_ns"`   // arriving unmarked, shield up: passes
 	Withheld float64 `json:"withheld_ns"` // arriving POST, shield up: withheld
 	Record   float64 `json:"record_ns"`   // leaving, marked and recorded
+
+	// A fence, which may stand for months.
+	FenceOpen   float64 `json:"fence_open_ns"`   // no limit, as between quarantine and lowering
+	FenceLease  float64 `json:"fence_lease_ns"`  // under a lease, either way
+	FenceMark   float64 `json:"fence_mark_ns"`   // leaving in quarantine: marked
+	FenceRefuse float64 `json:"fence_refuse_ns"` // arriving in quarantine from a member: refused
 }
 
 // costRuns is how many times each figure is measured; the median counts.
@@ -82,8 +88,10 @@ func measureCost(packets int) (Cost, error) {
 			return Cost{}, err
 		}
 	}
-	c.Record, err = recordCost(objs)
-	return c, err
+	if c.Record, err = recordCost(objs); err != nil {
+		return Cost{}, err
+	}
+	return c, fenceCost(&c, packets)
 }
 
 // recordCost measures as long as the ring has room, again and again.

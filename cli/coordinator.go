@@ -34,8 +34,10 @@ type coordinatorOptions struct {
 	repo      repositoryFlags
 	storage   storageFlags
 	codepoint uint8
-	lease     time.Duration
-	log       logOptions
+	// quarantine of restored members
+	quarantine time.Duration
+	lease      time.Duration
+	log        logOptions
 	// Lives of certificates, for tests of their renewal.
 	agentLife, userLife time.Duration
 }
@@ -76,6 +78,7 @@ is; what opens it they must be given themselves, and for S3 the credentials too
 	o.storage.register(f)
 	f.Uint8Var(&o.codepoint, "codepoint", uint8(snapline.PostCodepoint), "DSCP value that marks packets sent after a cut")
 	f.DurationVar(&o.lease, "lease", snapline.DefaultLease, "how long a host runs members of protected groups without a word from here; then they are brought back elsewhere")
+	f.DurationVar(&o.quarantine, "quarantine", snapline.DefaultQuarantine, "how long restored VMs refuse packets that the group sent before the restore")
 	o.log.flags(f)
 	f.DurationVar(&o.agentLife, "test-agent-life", 0, "")
 	f.DurationVar(&o.userLife, "test-user-life", 0, "")
@@ -135,7 +138,7 @@ func runCoordinator(ctx context.Context, o coordinatorOptions) error {
 		return err
 	}
 	c, err := node.NewCoordinator(node.CoordinatorConfig{Bus: conn, Store: store, Repository: repository, Location: at,
-		Post: snapline.Codepoint(o.codepoint), Lease: o.lease, Log: log, Trace: trace.line})
+		Post: snapline.Codepoint(o.codepoint), Lease: o.lease, Quarantine: o.quarantine, Log: log, Trace: trace.line})
 	if err != nil {
 		return &snapline.Error{Code: snapline.CodeInvalid, Message: err.Error()}
 	}

@@ -103,6 +103,8 @@ var wrong = []expected{
 	{"round", "P_COMMITS", []string{"ROUNDS=2", "CALM=2", "CRASHES=0", "NO_SILENCE", "STRAGGLERS"}},
 	{"restore", "P_ABANDONED", []string{"CRASHES=0", "WRONG_NO_QUARANTINE"}},
 	{"restore", "P_ABANDONED", []string{"CRASHES=0", "WRONG_REPEAT_AT_ONCE"}},
+	{"restore", "P_ABANDONED", []string{"CRASHES=0", "WRONG_TAP_UP"}},
+	{"restore", "P_ABANDONED", []string{"WRONG_QUARANTINE_DIES"}},
 	{"restore", "P_DEAF", []string{"CRASHES=0", "WRONG_RULES_IN_SNAPSHOT"}},
 	{"restore", "P_ONE_TIMELINE", []string{"CRASHES=0", "WRONG_NO_BARRIERS"}},
 	{"restore", "P_ALL_RUN", []string{"CRASHES=0", "WRONG_LAPSE_UNSEEN"}},

@@ -60,6 +60,10 @@ func (r *memberRunner) openGate(d *round, e protocol.Check, nics []snapline.NIC)
 	if e.Strategy == snapline.Barrier {
 		return nil
 	}
+	r.agent.fences.seen(r.key, nics)
+	if reason := r.outOfQuarantine(d.ctx); reason != nil {
+		return []snapline.Reason{*reason}
+	}
 	gate, err := r.agent.Gates.Open(d.ctx, nics, e.Post)
 	if err != nil {
 		return []snapline.Reason{{Text: err.Error(), Hint: "or take it with --cut barrier, which needs no gate"}}

@@ -3,6 +3,8 @@ package node
 import (
 	"bytes"
 	"context"
+	"net/netip"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -95,7 +97,8 @@ func (r *memberRunner) storeEvidence(d *round, repo snapline.Repository, id snap
 	if err != nil {
 		return nil, err
 	}
-	e := &snapline.MemberEvidence{Packets: len(got.Packets), LostFrames: got.LostFrames, Armed: d.evidence.armed, Drained: drained(got.Drained, trace.Paused)}
+	e := &snapline.MemberEvidence{Packets: len(got.Packets), LostFrames: got.LostFrames, Armed: d.evidence.armed, Drained: drained(got.Drained, trace.Paused),
+		Addresses: sources(got.Packets)}
 	if e.Trace, err = r.storeBytes(d, repo, id, snapline.TraceName, b); err != nil {
 		return nil, err
 	}
@@ -110,6 +113,22 @@ func (r *memberRunner) storeEvidence(d *round, repo snapline.Repository, id snap
 	o, err := r.storeBytes(d, repo, id, snapline.ChannelName, channel.Bytes())
 	e.Channel = &o
 	return e, err
+}
+
+// sources are the addresses that a member was seen to send from.
+func sources(packets []snapline.Packet) []netip.Addr {
+	var all []netip.Addr
+	for i := range packets {
+		a := packets[i].Source.Addr()
+		if packets[i].Inbound || a.IsUnspecified() || !a.IsValid() || slices.Contains(all, a) {
+			continue
+		}
+		if all = append(all, a); len(all) == snapline.MaxAddresses {
+			break
+		}
+	}
+	slices.SortFunc(all, netip.Addr.Compare)
+	return all
 }
 
 // drained is the last of several instants that is not after the pause began.

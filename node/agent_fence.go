@@ -92,12 +92,12 @@ func (f *fences) tendOnce(ctx context.Context) {
 	for k, m := range f.all {
 		switch {
 		case m.loaded:
+		case m.rules == listening, m.rules == snapline.FenceRules{}: // a former life's, and never let run
+			end = append(end, k)
 		case !m.rules.Leased():
 			if now >= m.rules.RestoredUntil && now >= m.rules.RefuseUntil {
 				f.lower(k)
 			}
-		case m.rules.OpenUntil == snapline.Never: // loaded by a former life, and never let run
-			end = append(end, k)
 		case f.silent != snapline.Never && now.Sub(max(m.rules.OpenUntil, f.silent)) > f.agent.EndAfter:
 			end = append(end, k)
 		}

@@ -27,6 +27,7 @@ type restoreRunner struct {
 	// channel is what is to be replayed.
 	channel map[snapline.MemberName][][]byte
 	lapse   *time.Timer // ends what was loaded and never opened
+	group   snapline.GroupName
 }
 
 // restore returns the runner of an operation, which lives as long as the
@@ -86,8 +87,9 @@ func (r *restoreRunner) act(ctx context.Context, e protocol.Act, done *protocol.
 		done.Reasons = r.plan(ctx, e.Plan)
 	case protocol.RestoreStop:
 		done.Reasons = r.stop(ctx, e.Plan)
+		done.Coloured = r.agent.fences.stillColoured(e.Plan.Group.Name, e.Plan.Quarantine)
 	case protocol.RestoreLoad:
-		done.LoadMS, done.Reasons = r.load(ctx, e.Plan)
+		done.LoadMS, done.Reasons = r.load(ctx, e.Plan, e.Coloured)
 	case protocol.RestoreOpen:
 		since, reasons := r.open(ctx, e.Plan)
 		done.AgoNS, done.Reasons = int64(r.agent.Clock.Now().Sub(since)), reasons
@@ -139,20 +141,25 @@ func (r *restoreRunner) stop(ctx context.Context, p protocol.PlanRestore) []snap
 	for _, m := range p.Group.Members {
 		if err := r.agent.Hypervisor.Stop(ctx, m); err != nil {
 			reasons = append(reasons, r.reason(m.Name, err))
+			continue
 		}
+		r.agent.fences.stopped(memberKey{p.Group.Name, m.Name})
 	}
 	return reasons
 }
 
 // load starts all members paused, side by side.
-func (r *restoreRunner) load(ctx context.Context, p protocol.PlanRestore) (map[snapline.MemberName]float64, []snapline.Reason) {
+func (r *restoreRunner) load(ctx context.Context, p protocol.PlanRestore, coloured bool) (map[snapline.MemberName]float64, []snapline.Reason) {
+	r.mu.Lock()
+	r.group = p.Group.Name
+	r.mu.Unlock()
 	took := map[snapline.MemberName]float64{}
 	var reasons []snapline.Reason
 	var all errgroup.Group
 	for _, part := range p.Members {
 		all.Go(func() error {
 			began := time.Now()
-			err := r.loadOne(ctx, p, part)
+			err := r.loadOne(ctx, p, part, coloured)
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			if err != nil {
@@ -172,7 +179,7 @@ func (r *restoreRunner) load(ctx context.Context, p protocol.PlanRestore) (map[s
 	return took, reasons
 }
 
-func (r *restoreRunner) loadOne(ctx context.Context, p protocol.PlanRestore, part snapline.MemberSnapshot) error {
+func (r *restoreRunner) loadOne(ctx context.Context, p protocol.PlanRestore, part snapline.MemberSnapshot, coloured bool) error {
 	repo, err := r.agent.repository()
 	if err != nil {
 		return err
@@ -194,10 +201,13 @@ func (r *restoreRunner) loadOne(ctx context.Context, p protocol.PlanRestore, par
 	if err != nil {
 		return err
 	}
+	nics := vm.Info().NICs
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.loaded[part.Name], r.nics[part.Name] = vm, vm.Info().NICs
-	return nil
+	r.loaded[part.Name], r.nics[part.Name] = vm, nics
+	r.mu.Unlock()
+	// First the fence, then the network: nothing of the old timeline may wait in a
+	// tap's queue for the member to be let run.
+	return r.agent.fences.shutIn(ctx, p, part.Name, nics, coloured)
 }
 
 // plug connects the loaded members to the network, as late as the phases allow,
@@ -233,6 +243,10 @@ func (r *restoreRunner) open(ctx context.Context, p protocol.PlanRestore) (snapl
 		return r.agent.Clock.Now(), reasons
 	}
 	for name, vm := range r.loaded {
+		if err := r.agent.fences.letRun(p, name); err != nil {
+			reasons = append(reasons, r.reason(name, err))
+			continue
+		}
 		if err := vm.Resume(ctx); err != nil {
 			reasons = append(reasons, r.reason(name, err))
 		}
@@ -267,6 +281,7 @@ func (r *restoreRunner) kill(ctx context.Context) []snapline.Reason {
 			continue
 		}
 		_ = vm.Close() // its process is gone
+		r.agent.fences.stopped(memberKey{r.group, name})
 		delete(r.loaded, name)
 	}
 	return reasons

@@ -22,6 +22,9 @@ type CoordinatorConfig struct {
 	Location  string
 	Post      snapline.Codepoint // default PostCodepoint
 	Deadlines snapline.Deadlines // default DefaultDeadlines
+	// Quarantine is how long restored members are kept from packets of the old
+	// timeline. Default DefaultQuarantine.
+	Quarantine time.Duration
 	// Lease is how long a host may run members of protected groups without an
 	// answer of ours; default DefaultLease.
 	Lease time.Duration
@@ -38,6 +41,7 @@ type Coordinator struct {
 	ctx     context.Context // of Run
 	roster  *roster
 	ready   chan struct{} // closed when Run serves
+	began   snapline.Instant
 	running sync.WaitGroup
 	// cutting is held from PREPARE to DISARM: rounds of groups that talk to one
 	// another would take each other's marks for their own.
@@ -57,8 +61,9 @@ type Coordinator struct {
 
 	mu          sync.Mutex
 	ops         map[snapline.OperationID]*operation
-	now         map[snapline.GroupName]*operation // running, at most one a group
-	maintaining *operation                        // the repository, at most one
+	now         map[snapline.GroupName]*operation       // running, at most one a group
+	maintaining *operation                              // the repository, at most one
+	restored    map[snapline.GroupName]snapline.Instant // when its last restore ended
 }
 
 // NewCoordinator checks the configuration.
@@ -81,16 +86,25 @@ func NewCoordinator(c CoordinatorConfig) (*Coordinator, error) {
 	if err := snapline.CheckLease(c.Lease); err != nil {
 		return nil, err
 	}
+	if c.Post == snapline.RestoredCodepoint {
+		return nil, fmt.Errorf("codepoint %d is that of restored members: choose another one", c.Post)
+	}
+	if c.Quarantine == 0 {
+		c.Quarantine = snapline.DefaultQuarantine
+	}
+	if err := snapline.CheckQuarantine(c.Quarantine); err != nil {
+		return nil, err
+	}
 	if c.Clock == nil {
 		c.Clock = BootClock{}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Coordinator{CoordinatorConfig: c, roster: newRoster(c.Clock, c.Lease), ready: make(chan struct{}), cutting: make(chan struct{}, 1),
+	return &Coordinator{CoordinatorConfig: c, began: c.Clock.Now(), roster: newRoster(c.Clock, c.Lease), ready: make(chan struct{}), cutting: make(chan struct{}, 1),
 		leases: newLeases(c.Store, c.Clock, c.Log), events: newEvents(c.Store, c.Clock, c.Log), pace: defaultPace,
 		groups: map[snapline.GroupName]groupRecord{}, keepers: map[snapline.GroupName]*keeper{}, drained: map[snapline.HostName]*draining{},
-		ops: map[snapline.OperationID]*operation{}, now: map[snapline.GroupName]*operation{}}, nil
+		ops: map[snapline.OperationID]*operation{}, now: map[snapline.GroupName]*operation{}, restored: map[snapline.GroupName]snapline.Instant{}}, nil
 }
 
 // Run serves until ctx ends; rounds that are under way are then left to the

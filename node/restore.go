@@ -99,7 +99,8 @@ func (t *restoring) run() {
 		t.end(protocol.RestoreDone{Problem: problem})
 		return
 	}
-	begin := protocol.BeginRestore{Op: t.op.state().ID, Snapshot: t.snapshot, Place: t.place, Stop: t.stopHosts(), Replay: t.replay}
+	begin := protocol.BeginRestore{Op: t.op.state().ID, Snapshot: t.snapshot, Place: t.place, Stop: t.stopHosts(), Replay: t.replay,
+		Quarantine: t.c.Quarantine, Coloured: t.c.restoredLately(t.snapshot.Group.Name)}
 	t.machine = protocol.NewRestore(begin)
 	l := t.op.loop
 	l.step, l.effect = t.machine.Step, t.effect
@@ -203,7 +204,25 @@ var restoreSteps = map[protocol.RestorePhase]string{
 	protocol.RestoreOpen: "running", protocol.RestoreReplay: "replayed", protocol.RestoreUndo: "undone",
 }
 
+// restoredLately reports whether packets of the group's last restore, with the
+// codepoint of its quarantine, may be under way. Agents know that too, as long as
+// they and the machines live.
+func (c *Coordinator) restoredLately(g snapline.GroupName) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at, ok := c.restored[g]
+	if !ok {
+		at = c.began // an earlier life of ours may have restored it
+	}
+	return c.Clock.Now().Sub(at) < 2*c.Quarantine+2*quarantineTail
+}
+
 func (t *restoring) end(e protocol.RestoreDone) {
+	if e.Problem == nil || e.Problem.Code != snapline.CodeRefused {
+		t.c.mu.Lock()
+		t.c.restored[t.snapshot.Group.Name] = t.c.Clock.Now()
+		t.c.mu.Unlock()
+	}
 	if e.Problem == nil {
 		if err := t.move(); err != nil {
 			e.Problem = &snapline.Error{Code: snapline.CodeFailed, Message: "the group runs, but where its members are now could not be noted: " + err.Error(), Hint: "snapline apply the group with its new hosts"}

@@ -25,7 +25,9 @@ type site struct {
 	air   *air
 	c     *node.Coordinator
 	stopC func()
-	gates map[snapline.HostName]*fakeGates
+	// quarantine of restored members; short, or every test would wait for it
+	quarantine time.Duration
+	gates      map[snapline.HostName]*fakeGates
 	// fences outlive the agents, as they do in a kernel.
 	fences map[snapline.HostName]*fencetest.Memory
 	stopA  map[snapline.HostName]func()
@@ -47,7 +49,7 @@ func newSite(t testing.TB) *site {
 // newBareSite is a site whose group has not been applied.
 func newBareSite(t testing.TB, options ...func(*site)) *site {
 	s := &site{t: t, bus: bustest.NewBus(), store: bustest.NewStore(), repo: &watchedRepo{Repository: repotest.NewMemory(), held: map[snapline.SnapshotID]int{}, damaged: map[string]bool{}}, cloud: newCloud(),
-		air: &air{seen: map[uint64]map[uint32]snapline.Codepoint{}}, gates: map[snapline.HostName]*fakeGates{}, fences: map[snapline.HostName]*fencetest.Memory{}, stopA: map[snapline.HostName]func(){}, traces: map[snapline.HostName]*recording{}}
+		air: &air{seen: map[uint64]map[uint32]snapline.Codepoint{}}, gates: map[snapline.HostName]*fakeGates{}, fences: map[snapline.HostName]*fencetest.Memory{}, quarantine: 50 * time.Millisecond, stopA: map[snapline.HostName]func(){}, traces: map[snapline.HostName]*recording{}}
 	for _, o := range options {
 		o(s)
 	}
@@ -86,7 +88,7 @@ func (s *site) group() snapline.Group {
 }
 
 func (s *site) startCoordinator() {
-	c, err := node.NewCoordinator(node.CoordinatorConfig{Bus: s.bus.As(snapline.ToCoordinator), Store: s.store, Repository: s.repo, Location: "memory", Lease: s.lease, Trace: s.trace("")})
+	c, err := node.NewCoordinator(node.CoordinatorConfig{Bus: s.bus.As(snapline.ToCoordinator), Store: s.store, Repository: s.repo, Location: "memory", Lease: s.lease, Quarantine: s.quarantine, Trace: s.trace("")})
 	if err != nil {
 		s.t.Fatal(err)
 	}

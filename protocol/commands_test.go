@@ -165,6 +165,14 @@ func (s *stage) beginRestore(args []string) error {
 			continue
 		}
 		m, h, _ := strings.Cut(a, "=")
+		if m == "quarantine" {
+			d, err := time.ParseDuration(h)
+			if err != nil {
+				return err
+			}
+			b.Quarantine = d
+			continue
+		}
 		hosts = append(hosts, h)
 		if m == "stop" {
 			b.Stop = append(b.Stop, snapline.HostName(h))

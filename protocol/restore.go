@@ -18,6 +18,11 @@ type Restore struct {
 	begin   BeginRestore
 	hosts   []*restoreHost
 	problem *snapline.Error
+	now     snapline.Instant // of the present event
+	// settled is until when OPEN has to wait for packets to die that carry the
+	// codepoint of this restore's quarantine, and are of an earlier one's.
+	coloured bool
+	settled  snapline.Instant
 }
 
 // RestorePhase is where a restore is.
@@ -47,6 +52,13 @@ type BeginRestore struct {
 	Stop []snapline.HostName
 	// Replay: the members' packets in transit are delivered, too.
 	Replay bool
+	// Quarantine is how long packets of the old timeline may be under way.
+	Quarantine time.Duration
+	// Lease, if not zero, is the one that the members run under.
+	Lease time.Duration
+	// Coloured says that members of an earlier restore may have marked with
+	// RESTORED a short while ago; hosts say it too.
+	Coloured bool
 }
 
 type restoreHost struct {
@@ -63,7 +75,7 @@ type restoreHost struct {
 
 // NewRestore returns the machine of one restore.
 func NewRestore(b BeginRestore) *Restore {
-	r := &Restore{phase: RestorePlan, begin: b}
+	r := &Restore{phase: RestorePlan, begin: b, coloured: b.Coloured}
 	byName := map[snapline.HostName]*restoreHost{}
 	add := func(n snapline.HostName) *restoreHost {
 		if byName[n] == nil {
@@ -91,13 +103,18 @@ func (r *Restore) Step(ev Event) []Effect {
 	if r.phase == RestoreEnd {
 		return nil
 	}
+	r.now = ev.At
 	switch in := ev.Input.(type) {
 	case Started:
-		return append(r.enter(RestorePlan), r.again(ev.At))
+		return append(r.enter(RestorePlan), r.again())
 	case RestoreReceived:
 		return r.receive(ev.At, in.Msg)
 	case RestoreRang:
-		return append(r.ask(), r.again(ev.At))
+		effects := append(r.ask(), r.advance()...)
+		if r.phase == RestoreEnd {
+			return effects
+		}
+		return append(effects, r.again())
 	case HostLost:
 		return r.lost(in)
 	case Cancelled:
@@ -110,8 +127,13 @@ func (r *Restore) Step(ev Event) []Effect {
 	panic(fmt.Sprintf("protocol: restore: unknown input %T", ev.Input))
 }
 
-func (r *Restore) again(now snapline.Instant) Effect {
-	return RestoreTimer{At: now.Add(time.Second)}
+// again asks in a second, or as soon as the members may be opened.
+func (r *Restore) again() Effect {
+	at := r.now.Add(time.Second)
+	if r.phase == RestoreLoad && r.settled > r.now {
+		at = min(at, r.settled)
+	}
+	return RestoreTimer{At: at}
 }
 
 func (r *Restore) enter(p RestorePhase) []Effect {
@@ -146,11 +168,12 @@ func (r *Restore) request(h *restoreHost) RestoreMessage {
 	ref := RestoreRef{Op: r.begin.Op, Host: h.name, Incarnation: h.life}
 	switch {
 	case r.phase == RestorePlan, h.replan:
-		return PlanRestore{RestoreRef: ref, Snapshot: r.begin.Snapshot.ID, Group: r.begin.Snapshot.Group, Members: h.members, Replay: r.begin.Replay}
+		return PlanRestore{RestoreRef: ref, Snapshot: r.begin.Snapshot.ID, Group: r.begin.Snapshot.Group, Members: h.members,
+			Replay: r.begin.Replay, Addresses: addresses(r.begin.Snapshot), Quarantine: r.begin.Quarantine, Lease: r.begin.Lease}
 	case r.phase == RestoreStop:
 		return StopMembers{ref}
 	case r.phase == RestoreLoad:
-		return LoadMembers{ref}
+		return LoadMembers{ref, r.coloured}
 	case r.phase == RestoreOpen:
 		return OpenMembers{ref}
 	case r.phase == RestoreReplay:
@@ -173,8 +196,14 @@ func (r *Restore) advance() []Effect {
 		}
 		return r.enter(RestoreStop)
 	case RestoreStop:
+		if r.coloured {
+			r.settled = r.now.Add(withMargin(r.begin.Quarantine))
+		}
 		return r.enter(RestoreLoad)
 	case RestoreLoad:
+		if r.now < r.settled {
+			return nil
+		}
 		return r.enter(RestoreOpen)
 	case RestoreOpen:
 		if r.begin.Replay && r.problem == nil {
@@ -213,6 +242,7 @@ func (r *Restore) receive(now snapline.Instant, msg RestoreMessage) []Effect {
 		}
 		return r.advance()
 	case Stopped:
+		r.coloured = r.coloured || m.Coloured
 		return r.done(h, RestoreStop)
 	case Loaded:
 		h.loadMS = m.LoadMS

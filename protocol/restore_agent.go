@@ -16,6 +16,8 @@ type RestoreAgent struct {
 	busy  RestorePhase // the phase under way, or ""
 	last  RestoreMessage
 	since snapline.Instant // when the members were resumed
+	// coloured is the coordinator's word, see LoadMembers.
+	coloured bool
 }
 
 // NewRestoreAgent returns the machine of one host in one life of its agent.
@@ -58,10 +60,11 @@ func (a *RestoreAgent) receive(now snapline.Instant, msg RestoreMessage) []Effec
 		ref.Incarnation = a.life
 		return []Effect{RestoreSend{Msg: RestoreFailed{RestoreRef: ref, Reasons: []snapline.Reason{{Text: "the agent was restarted during the restore"}}}}}
 	}
-	switch msg.(type) {
+	switch m := msg.(type) {
 	case StopMembers:
 		return a.act(now, RestoreStop)
 	case LoadMembers:
+		a.coloured = m.Coloured
 		return a.act(now, RestoreLoad)
 	case OpenMembers:
 		return a.act(now, RestoreOpen)
@@ -90,7 +93,7 @@ func (a *RestoreAgent) act(now snapline.Instant, p RestorePhase) []Effect {
 		return nil
 	}
 	a.busy = p
-	return []Effect{Act{Op: a.plan.Op, Phase: p, Plan: a.plan}}
+	return []Effect{Act{Op: a.plan.Op, Phase: p, Plan: a.plan, Coloured: p == RestoreLoad && a.coloured}}
 }
 
 func (a *RestoreAgent) acted(now snapline.Instant, in Acted) []Effect {
@@ -109,7 +112,7 @@ func (a *RestoreAgent) acted(now snapline.Instant, in Acted) []Effect {
 	case RestorePlan:
 		a.last = Planned{ref, in.Reasons}
 	case RestoreStop:
-		a.last = Stopped{ref}
+		a.last = Stopped{ref, in.Coloured}
 	case RestoreLoad:
 		a.last = Loaded{ref, in.LoadMS}
 	case RestoreOpen:

@@ -1,6 +1,10 @@
 package protocol
 
-import "github.com/snapline/snapline"
+import (
+	"time"
+
+	"github.com/snapline/snapline"
+)
 
 // RestoreMessage is what coordinator and hosts say to one another in a restore.
 type RestoreMessage interface {
@@ -29,11 +33,24 @@ type (
 		Members  []snapline.MemberSnapshot `json:"members"`
 		// Replay: ReplayChannel may follow, so what it needs is to be looked at too.
 		Replay bool `json:"replay,omitempty"`
+		// Addresses are those of all members of the group, wherever they go.
+		Addresses snapline.MemberAddresses `json:"addresses"`
+		// Quarantine is how long after it was let run a member is kept from packets of
+		// the old timeline.
+		Quarantine time.Duration `json:"quarantine"`
+		// Lease, if not zero, is the one that the members run under.
+		Lease time.Duration `json:"lease,omitempty"`
 	}
 	// StopMembers ends every living instance of the group's members here.
 	StopMembers struct{ RestoreRef }
 	// LoadMembers starts the planned members, paused.
-	LoadMembers struct{ RestoreRef }
+	// Coloured says that packets of an earlier restore may be under way: then their
+	// taps stay shut until they run. Otherwise what members of this restore send
+	// waits for them there.
+	LoadMembers struct {
+		RestoreRef
+		Coloured bool `json:"coloured,omitempty"`
+	}
 	// OpenMembers lets them run.
 	OpenMembers struct{ RestoreRef }
 	// ReplayChannel delivers the packets that were in transit to the members here.
@@ -47,8 +64,12 @@ type (
 		RestoreRef
 		Reasons []snapline.Reason `json:"reasons,omitempty"`
 	}
-	// Stopped answers StopMembers: none is living here.
-	Stopped struct{ RestoreRef }
+	// Stopped answers StopMembers: none is living here. Coloured says that packets
+	// may be under way from here which members have marked with RESTORED.
+	Stopped struct {
+		RestoreRef
+		Coloured bool `json:"coloured,omitempty"`
+	}
 	// Loaded answers LoadMembers, with the time that each member took.
 	Loaded struct {
 		RestoreRef
@@ -106,6 +127,8 @@ type (
 		LoadMS  map[snapline.MemberName]float64
 		AgoNS   int64 // RestoreOpen: since the members were resumed
 		Packets int   // RestoreReplay: delivered
+		// Coloured is RestoreStop's, see Stopped.
+		Coloured bool
 	}
 )
 
@@ -142,6 +165,8 @@ type (
 		Op    snapline.OperationID
 		Phase RestorePhase
 		Plan  PlanRestore
+		// Coloured is RestoreLoad's, see LoadMembers.
+		Coloured bool
 	}
 )
 

@@ -31,7 +31,13 @@ type troubled struct {
 	hosts     []string
 	state     map[string]instance
 	disturbed bool
+	// coloured: a host has said so, and stopped is when the last one stopped its own.
+	coloured bool
+	stopped  snapline.Instant
 }
+
+// lifetime is of packets, as far as these restores are told.
+const lifetime = 5 * time.Second
 
 // TestRestoreInTrouble runs seeded restores and wants of each: it ends; no
 // member is loaded while an old instance lives anywhere, none runs before all
@@ -71,7 +77,7 @@ func TestRestoreInTrouble(t *testing.T) {
 func newTroubled(t *testing.T, seed uint64) *troubled {
 	w := &troubled{stage: newStage(), t: t, r: rand.New(rand.NewPCG(seed, 0)), state: map[string]instance{}}
 	w.silent, w.disturbed = true, seed%4 != 0
-	args := []string{}
+	args := []string{"quarantine=" + lifetime.String()}
 	if seed%2 != 0 {
 		args = append(args, "replay")
 	}
@@ -141,14 +147,20 @@ func (w *troubled) act(i int) {
 		w.step(k.who, protocol.Acted{Op: e.Op, Phase: e.Phase, Reasons: []snapline.Reason{{Text: "it did not work"}}})
 		return
 	}
+	var o options
 	switch e.Phase {
 	case protocol.RestoreStop:
 		w.state[k.who] = none
+		w.stopped, o.coloured = w.now, w.r.IntN(4) == 0
+		w.coloured = w.coloured || o.coloured
 	case protocol.RestoreLoad:
 		w.all(e, none, waits)
 		w.state[k.who] = waits
 	case protocol.RestoreOpen:
 		w.all(e, waits, runs)
+		if w.coloured && w.now.Sub(w.stopped) < lifetime {
+			w.t.Errorf("let run %v after the last stop of a coloured member", w.now.Sub(w.stopped))
+		}
 		w.state[k.who] = runs
 	case protocol.RestoreReplay:
 		w.all(e, runs, whole)
@@ -159,7 +171,7 @@ func (w *troubled) act(i int) {
 	case protocol.RestoreUndo:
 		w.state[k.who] = none
 	}
-	w.step(k.who, acted(e, options{}))
+	w.step(k.who, acted(e, o))
 }
 
 // all wants every host to be in one of the states before a phase is done

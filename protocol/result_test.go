@@ -54,6 +54,8 @@ type options struct {
 	leaked  uint64
 	seen    map[uint32]snapline.Codepoint
 	err     string
+	// coloured: members marked with RESTORED until they were stopped
+	coloured bool
 }
 
 func (s *stage) options(args []string) (options, error) {
@@ -77,6 +79,8 @@ func (s *stage) options(args []string) (options, error) {
 			delete(o.seen, uint32(n))
 		case "seen":
 			o.seen[uint32(n)] = snapline.Codepoint(m)
+		case "coloured":
+			o.coloured = true
 		case "err":
 			o.err = v
 		default:
@@ -120,7 +124,7 @@ func (s *stage) result(t task, args []string) (protocol.Input, error) {
 }
 
 func acted(e protocol.Act, o options) protocol.Acted {
-	a := protocol.Acted{Op: e.Op, Phase: e.Phase, Reasons: o.reasons}
+	a := protocol.Acted{Op: e.Op, Phase: e.Phase, Reasons: o.reasons, Coloured: o.coloured}
 	if o.reasons == nil && e.Phase == protocol.RestoreLoad {
 		a.LoadMS = map[snapline.MemberName]float64{}
 		for _, m := range e.Plan.Members {
