@@ -49,7 +49,10 @@ func TestBank(t *testing.T) {
 
 	// And the older one again, over the running group.
 	t.Run("older", func(t *testing.T) {
-		revive(t, first.ID, "")
+		s.keepsPastOut(t, func() { s.restore(t, first.ID, "") })
+		awaitMoney(t, drainLimit, clients, "tcp", 3)
+		audit(t, clients)
+		s.tidy(t)
 	})
 
 	t.Run("barrier", func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/snapline/snapline"
 	"github.com/snapline/snapline/lab/topology"
 	"github.com/snapline/snapline/qemu/qmp"
 )
@@ -80,7 +81,9 @@ func (s *site) tidy(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	await(t, 3*time.Second, "the site is tidy", func(context.Context) error {
+	// A quarantine that is running ends first.
+	limit := 3*time.Second + snapline.DefaultQuarantine + 2*time.Second
+	await(t, limit, "the site is tidy", func(context.Context) error {
 		if err := s.ungated(s.hostNames()...); err != nil {
 			return err
 		}
