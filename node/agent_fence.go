@@ -38,6 +38,7 @@ type memberFence struct {
 	nics   []snapline.NIC // nil: not known yet, the fence is a former life's
 	rules  snapline.FenceRules
 	loaded bool // a restore has loaded the machine and not let it run yet
+	lease  bool // loaded: it is to run under one; should we die, it will not run at all
 }
 
 func newFences(a *Agent) *fences {

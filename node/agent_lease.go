@@ -35,7 +35,7 @@ func (f *fences) standing() (up []memberRef, down []unfenced) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for k, m := range f.all {
-		if m.loaded || !m.rules.Leased() || m.nics == nil {
+		if m.loaded && !m.lease || !m.loaded && !m.rules.Leased() || m.nics == nil {
 			continue
 		}
 		if ok, err := m.Covers(m.nics); err == nil && ok {

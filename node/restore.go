@@ -100,7 +100,7 @@ func (t *restoring) run() {
 		return
 	}
 	begin := protocol.BeginRestore{Op: t.op.state().ID, Snapshot: t.snapshot, Place: t.place, Stop: t.stopHosts(), Replay: t.replay,
-		Quarantine: t.c.Quarantine, Coloured: t.c.restoredLately(t.snapshot.Group.Name)}
+		Quarantine: t.c.Quarantine, Coloured: t.c.restoredLately(t.snapshot.Group.Name), Lease: t.lease()}
 	t.machine = protocol.NewRestore(begin)
 	l := t.op.loop
 	l.step, l.effect = t.machine.Step, t.effect
@@ -114,6 +114,17 @@ func (t *restoring) run() {
 	if !t.done { // the coordinator is ending
 		t.end(protocol.RestoreDone{Problem: &snapline.Error{Code: snapline.CodeUnavailable, Message: "the coordinator was stopped during the restore", Hint: "restore again; it is safe to repeat"}})
 	}
+}
+
+// lease is the one that the members are to run under; zero when the group is not
+// protected.
+func (t *restoring) lease() time.Duration {
+	t.c.fate.Lock()
+	defer t.c.fate.Unlock()
+	if t.c.keepers[t.snapshot.Group.Name] == nil {
+		return 0
+	}
+	return t.c.Lease
 }
 
 // stopHosts lists where an instance of a member may be living: where the
