@@ -43,10 +43,10 @@ func (g *Gates) Deliver(ctx context.Context, nics []snapline.NIC, frames [][]byt
 			return fmt.Errorf("deliver packets: %w", err)
 		}
 		defer unix.Close(fd)
-		// Past the programs on the tap: a fence would take these packets for what they
-		// look like, a member's of the old timeline.
-		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_QDISC_BYPASS, 1); err != nil {
-			return fmt.Errorf("deliver packets: bypass the tap's programs: %w", err)
+		// A fence would take these packets for what they look like: a member's of the
+		// old timeline.
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, deliveredMark); err != nil {
+			return fmt.Errorf("deliver packets: mark them: %w", err)
 		}
 		d := delivery{h: h, fd: fd, ports: ports}
 		if d.before, err = d.count(); err != nil {
@@ -60,6 +60,10 @@ func (g *Gates) Deliver(ctx context.Context, nics []snapline.NIC, frames [][]byt
 		return nil
 	})
 }
+
+// deliveredMark is DELIVERED of fence.c: a mark of the socket buffer (SO_MARK), which
+// never leaves the host.
+const deliveredMark = 0x736e6170
 
 type delivery struct {
 	h      *netlink.Handle

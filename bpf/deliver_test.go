@@ -61,6 +61,24 @@ func TestDeliver(t *testing.T) {
 		t.Errorf("%d packets passed the gate, %d before", now, in)
 	}
 
+	// A fence in quarantine refuses that packet, but not from us.
+	fence, err := h.gates(t, TCX).Raise(t.Context(), snapline.FenceSpec{NICs: []snapline.NIC{b.nic}, Restored: snapline.RestoredCodepoint,
+		Rules: snapline.FenceRules{OpenUntil: snapline.Always, RefuseUntil: snapline.Always}, Members: snapline.MemberAddresses{MACs: []string{a.nic.MAC}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fence.Lower()
+	h.inject(t, b.nic.Tap, frames[0])
+	if c, err := fence.Counters(); err != nil || c.Refused != 1 {
+		t.Errorf("fence's counters %+v, %v", c, err)
+	}
+	if err := gates.Deliver(t.Context(), []snapline.NIC{b.nic}, frames); err != nil {
+		t.Fatal(err)
+	}
+	if n := line.receive(t, 5*time.Second); n != 2 {
+		t.Errorf("received %d through a fence", n)
+	}
+
 	for name, c := range map[string]struct {
 		nics  []snapline.NIC
 		frame []byte

@@ -21,6 +21,11 @@ const volatile u8 restored = 0x2f;
 // ALWAYS is the deadline that never passes, snapline.Always.
 #define ALWAYS 0x7fffffffffffffffULL
 
+// DELIVERED is the mark of packets in transit that a restore delivers: of the old
+// timeline, and wanted. It is of this host only, and not in package rule, which
+// sees frames. See deliver.go.
+#define DELIVERED 0x736e6170
+
 // rules are deadlines of CLOCK_BOOTTIME in nanoseconds; 0 has always passed.
 struct rules {
 	u64 open_until;     // frames pass at all
@@ -183,6 +188,8 @@ int snapfence_in(struct __sk_buff *skb)
 		return TC_ACT_SHOT; // never
 	if (on.shut)
 		return drop(&c->shut);
+	if (skb->mark == DELIVERED)
+		return TC_ACT_UNSPEC;
 	kind = parse(skb, &p);
 	if (kind == ARP || discovers_neighbours(skb, kind, &p))
 		return TC_ACT_UNSPEC;

@@ -3,6 +3,7 @@ package bpf
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
@@ -231,16 +232,16 @@ func (h *host) flood(t *testing.T, vm, outside *tap, deadline, end snapline.Inst
 	for bootTime(t) < end {
 		for _, f := range fenceFrames() {
 			at := bootTime(t)
+			binary.BigEndian.PutUint64(f[len(f)-8:], uint64(at))
 			vm.send(t, f, 0)
 			h.inject(t, "vm", f)
 			if at > deadline {
 				after++
 			}
-			if outside.receive(t, time.Millisecond) != nil {
-				last = at
-			}
-			if vm.receive(t, time.Millisecond) != nil {
-				last = at
+			for _, tap := range []*tap{vm, outside} { // perhaps an earlier one
+				if got := tap.receive(t, time.Millisecond); got != nil {
+					last = max(last, snapline.Instant(binary.BigEndian.Uint64(got[len(got)-8:])))
+				}
 			}
 		}
 	}

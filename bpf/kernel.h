@@ -36,7 +36,9 @@ typedef unsigned long long u64;
 // __sk_buff is cut off behind the last field that the programs use.
 struct __sk_buff {
 	u32 len;
-	u32 not_used[4];
+	u32 pkt_type;
+	u32 mark;
+	u32 not_used[2];
 	u32 vlan_present;
 	u32 vlan_tci;
 	u32 vlan_proto;
