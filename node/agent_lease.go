@@ -122,8 +122,8 @@ func (f *fences) hold(ctx context.Context, m fenced) {
 			return
 		}
 	}
-	if f.raising[k] {
-		return
+	if f.raising[k] || f.agent.turn.busy() {
+		return // a restore at work here raises it, and needs the monitor for itself
 	}
 	f.raising[k] = true
 	f.working.Go(func() { f.raise(ctx, m) })

@@ -39,7 +39,7 @@ func (h *Hypervisor) launch(ctx context.Context, m snapline.Member, socket strin
 	if err != nil {
 		return nil, err
 	}
-	if err := removeDeadSocket(ctx, socket); err != nil {
+	if err := h.removeDeadSocket(ctx, socket); err != nil {
 		return nil, err
 	}
 	taps, err := h.makeTaps(m, info)
@@ -161,8 +161,10 @@ func findProgram(captured string) (string, error) {
 	return path, nil
 }
 
-// checkFree wants nobody to listen where the monitor is to be.
-func checkFree(ctx context.Context, path string) error {
+// checkFree wants nobody of this host to listen where the monitor is to be. Hosts
+// that are network namespaces share a file system: what another host's machine
+// has under the same name is not in the way, and need not be alive to be stopped.
+func (h *Hypervisor) checkFree(ctx context.Context, path string) error {
 	conn, err := dial(ctx, path)
 	if err != nil {
 		return nil
@@ -172,12 +174,15 @@ func checkFree(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("QMP socket %s is in use: %w", path, err)
 	}
+	if here, err := h.ns.holds(int(cred.Pid)); err == nil && !here {
+		return nil
+	}
 	return fmt.Errorf("QMP socket %s is in use by process %d: stop it first", path, cred.Pid)
 }
 
 // removeDeadSocket makes way for QEMU's own, unless somebody listens there.
-func removeDeadSocket(ctx context.Context, path string) error {
-	if err := checkFree(ctx, path); err != nil {
+func (h *Hypervisor) removeDeadSocket(ctx context.Context, path string) error {
+	if err := h.checkFree(ctx, path); err != nil {
 		return err
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -41,7 +41,7 @@ func (h *Hypervisor) load(ctx context.Context, m snapline.Member, path string, i
 		return nil, err
 	}
 	stream = io.MultiReader(bytes.NewReader(head), stream)
-	if err := checkFree(ctx, path); err != nil {
+	if err := h.checkFree(ctx, path); err != nil {
 		return nil, err
 	}
 	if err := h.disks.RecoverStopped(ctx, path); err != nil {
