@@ -23,7 +23,7 @@ import (
 // a take in it is never audited: each attempt begins again from a snapshot that
 // was taken while nothing moved.
 func TestChannel(t *testing.T) {
-	s := newSite(t, lab.Options{Workload: lab.Datagrams, MemMB: 192})
+	s := newSite(t, lab.Options{Workload: lab.Datagrams, MemMB: 192, Quarantine: time.Second})
 	s.apply(t)
 	clients := s.BankClients()
 	awaitMoney(t, 10*time.Second, clients, "datagram", 10)

@@ -36,8 +36,9 @@ type record struct {
 	IPv6     bool      `json:"ipv6,omitempty"`
 	Snapline string    `json:"snapline,omitempty"`
 	// Repository and KeyFile are what the coordinator and the agents are given.
-	Repository string `json:"repository,omitempty"`
-	KeyFile    string `json:"key_file,omitempty"`
+	Repository string        `json:"repository,omitempty"`
+	KeyFile    string        `json:"key_file,omitempty"`
+	Quarantine time.Duration `json:"quarantine,omitempty"`
 	// Env is what daemons have in their environment beside this process's.
 	Env     []string            `json:"env,omitempty"`
 	Hosts   []Host              `json:"hosts"`

@@ -3,6 +3,7 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/snapline/snapline/lab/image"
 	"github.com/snapline/snapline/lab/topology"
@@ -49,6 +50,9 @@ type Options struct {
 	Guest string
 	// IPv6 leaves IPv6 on, in the hosts and the guests.
 	IPv6 bool
+	// Quarantine of restored members; default the coordinator's own. Packets live for
+	// milliseconds here.
+	Quarantine time.Duration
 }
 
 func (o *Options) complete() error {

@@ -82,6 +82,9 @@ func (l *Lab) StartCoordinator(ctx context.Context, flags ...string) error {
 	socket := l.path("api.sock")
 	at, key := l.Repository()
 	args := []string{"coordinator", "--listen", controlAddress, "--http", l.Server(), "--data", l.path("coordinator"), "--repo", at, "--key-file", key}
+	if q := read(l, func(r *record) time.Duration { return r.Quarantine }); q > 0 {
+		args = append(args, "--quarantine", q.String())
+	}
 	err := l.startDaemon(coordinatorName, l.Switch(), append(args, flags...)...)
 	if err != nil {
 		return err

@@ -141,7 +141,7 @@ func newLab(o Options) (*Lab, error) {
 	network := topology.Network{Name: o.Name}
 	err = l.change(func(r *record) {
 		*r = record{Name: o.Name, Created: time.Now().UTC().Truncate(time.Second), State: "starting", Workload: o.Workload,
-			IPv6: o.IPv6, Snapline: program, Repository: o.Repository, KeyFile: o.KeyFile, Daemons: make(map[string]identity)}
+			IPv6: o.IPv6, Quarantine: o.Quarantine, Snapline: program, Repository: o.Repository, KeyFile: o.KeyFile, Daemons: make(map[string]identity)}
 		if r.Repository == "" {
 			r.Repository, r.KeyFile = l.path("repo"), l.path(keyFileName)
 		}
