@@ -100,7 +100,7 @@ func (t *restoring) run() {
 		return
 	}
 	begin := protocol.BeginRestore{Op: t.op.state().ID, Snapshot: t.snapshot, Place: t.place, Stop: t.stopHosts(), Replay: t.replay,
-		Quarantine: t.c.Quarantine, Coloured: t.c.restoredLately(t.snapshot.Group.Name), Lease: t.lease()}
+		Addresses: addresses(t.snapshot), Quarantine: t.c.Quarantine, Coloured: t.c.restoredLately(t.snapshot.Group.Name), Lease: t.lease()}
 	t.machine = protocol.NewRestore(begin)
 	l := t.op.loop
 	l.step, l.effect = t.machine.Step, t.effect
@@ -114,6 +114,22 @@ func (t *restoring) run() {
 	if !t.done { // the coordinator is ending
 		t.end(protocol.RestoreDone{Problem: &snapline.Error{Code: snapline.CodeUnavailable, Message: "the coordinator was stopped during the restore", Hint: "restore again; it is safe to repeat"}})
 	}
+}
+
+// addresses are those of all members of the snapshot.
+func addresses(s snapline.Snapshot) snapline.MemberAddresses {
+	var a snapline.MemberAddresses
+	for _, m := range s.Members {
+		for _, n := range m.VM.NICs {
+			if n.MAC != "" {
+				a.MACs = append(a.MACs, n.MAC)
+			}
+		}
+		if m.Evidence != nil {
+			a.IPs = append(a.IPs, m.Evidence.Addresses...)
+		}
+	}
+	return a
 }
 
 // lease is the one that the members are to run under; zero when the group is not

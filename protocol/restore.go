@@ -52,6 +52,8 @@ type BeginRestore struct {
 	Stop []snapline.HostName
 	// Replay: the members' packets in transit are delivered, too.
 	Replay bool
+	// Addresses are those of all members.
+	Addresses snapline.MemberAddresses
 	// Quarantine is how long packets of the old timeline may be under way.
 	Quarantine time.Duration
 	// Lease, if not zero, is the one that the members run under.
@@ -169,7 +171,7 @@ func (r *Restore) request(h *restoreHost) RestoreMessage {
 	switch {
 	case r.phase == RestorePlan, h.replan:
 		return PlanRestore{RestoreRef: ref, Snapshot: r.begin.Snapshot.ID, Group: r.begin.Snapshot.Group, Members: h.members,
-			Replay: r.begin.Replay, Addresses: addresses(r.begin.Snapshot), Quarantine: r.begin.Quarantine, Lease: r.begin.Lease}
+			Replay: r.begin.Replay, Addresses: r.begin.Addresses, Quarantine: r.begin.Quarantine, Lease: r.begin.Lease}
 	case r.phase == RestoreStop:
 		return StopMembers{ref}
 	case r.phase == RestoreLoad:

@@ -14,22 +14,6 @@ import (
 // RESTORED themselves. Its members are let run only when these have died too, a
 // quarantine after the last of their senders has been stopped.
 
-// addresses are those of all members of the snapshot.
-func addresses(s snapline.Snapshot) snapline.MemberAddresses {
-	var a snapline.MemberAddresses
-	for _, m := range s.Members {
-		for _, n := range m.VM.NICs {
-			if n.MAC != "" {
-				a.MACs = append(a.MACs, n.MAC)
-			}
-		}
-		if m.Evidence != nil {
-			a.IPs = append(a.IPs, m.Evidence.Addresses...)
-		}
-	}
-	return a
-}
-
 // withMargin is a duration that is over on every clock when it is over on ours.
 func withMargin(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (1 + 2*snapline.ClockRateMargin))
