@@ -37,7 +37,8 @@ type Bus interface {
 	// serves the address or ctx ends first.
 	Ask(ctx context.Context, to Address, question []byte) ([]byte, error)
 	// Answer serves questions to at, each in a goroutine of its own, until the
-	// returned function is called. from is who asks, as for Receive.
+	// returned function is called. from is who asks, as for Receive. A nil answer is
+	// none: who serves the same address may give one.
 	Answer(at Address, answer func(ctx context.Context, from Address, question []byte) []byte) (stop func(), err error)
 }
 

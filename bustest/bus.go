@@ -82,8 +82,8 @@ func (b *Bus) Receive(at snapline.Address, handle func(from snapline.Address, ms
 	}), nil
 }
 
-// Ask implements snapline.Bus. Of several who serve the address, the first to
-// have come answers.
+// Ask implements snapline.Bus. All who serve the address are asked; the first
+// answer counts.
 func (b *Bus) Ask(ctx context.Context, to snapline.Address, question []byte) ([]byte, error) {
 	return b.ask(ctx, "", to, question)
 }
@@ -107,10 +107,11 @@ func (b *Bus) ask(ctx context.Context, from, to snapline.Address, question []byt
 func (b *Bus) question(from, to snapline.Address, question []byte) (<-chan []byte, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.answerers[to]) == 0 {
-		return nil, false
+	reply := make(chan []byte, len(b.answerers[to]))
+	for _, a := range b.answerers[to] {
+		a.start(from, question, reply)
 	}
-	return b.answerers[to][0].start(from, question), true
+	return reply, len(b.answerers[to]) > 0
 }
 
 // Answer implements snapline.Bus. stop waits until every answer has returned.
@@ -144,10 +145,12 @@ type answerer struct {
 }
 
 // start is called under the bus's lock, and so never after stop's Wait began.
-func (a *answerer) start(from snapline.Address, question []byte) <-chan []byte {
-	reply := make(chan []byte, 1)
-	a.running.Go(func() { reply <- bytes.Clone(a.answer(a.ctx, from, question)) })
-	return reply
+func (a *answerer) start(from snapline.Address, question []byte, reply chan<- []byte) {
+	a.running.Go(func() {
+		if b := a.answer(a.ctx, from, question); b != nil {
+			reply <- bytes.Clone(b)
+		}
+	})
 }
 
 func without[T comparable](s []T, x T) []T {

@@ -17,6 +17,7 @@ var _ snapline.Store = (*Store)(nil)
 // it, but not the process.
 type Store struct {
 	mu       sync.Mutex
+	away     bool
 	values   map[string]versioned
 	revision uint64
 }
@@ -29,9 +30,21 @@ type versioned struct {
 // NewStore returns an empty Store.
 func NewStore() *Store { return &Store{values: map[string]versioned{}} }
 
+// Away makes the store fail until back is called, like a server that is down.
+func (s *Store) Away() (back func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.away = false
+	}
+}
+
 // Get implements snapline.Store.
 func (s *Store) Get(ctx context.Context, key string) ([]byte, uint64, error) {
-	if err := ready(ctx, key); err != nil {
+	if err := s.ready(ctx, key); err != nil {
 		return nil, 0, err
 	}
 	s.mu.Lock()
@@ -45,7 +58,7 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, uint64, error) {
 
 // Put implements snapline.Store.
 func (s *Store) Put(ctx context.Context, key string, value []byte) error {
-	if err := ready(ctx, key); err != nil {
+	if err := s.ready(ctx, key); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -56,7 +69,7 @@ func (s *Store) Put(ctx context.Context, key string, value []byte) error {
 
 // Swap implements snapline.Store.
 func (s *Store) Swap(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	if err := ready(ctx, key); err != nil {
+	if err := s.ready(ctx, key); err != nil {
 		return 0, err
 	}
 	s.mu.Lock()
@@ -69,7 +82,7 @@ func (s *Store) Swap(ctx context.Context, key string, value []byte, revision uin
 
 // Keys implements snapline.Store.
 func (s *Store) Keys(ctx context.Context, prefix string) ([]string, error) {
-	if err := ctx.Err(); err != nil {
+	if err := s.ready(ctx, "k"); err != nil {
 		return nil, fmt.Errorf("list keys %s*: %w", prefix, err)
 	}
 	s.mu.Lock()
@@ -86,7 +99,7 @@ func (s *Store) Keys(ctx context.Context, prefix string) ([]string, error) {
 
 // Delete implements snapline.Store.
 func (s *Store) Delete(ctx context.Context, key string) error {
-	if err := ready(ctx, key); err != nil {
+	if err := s.ready(ctx, key); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -102,7 +115,12 @@ func (s *Store) write(key string, value []byte) uint64 {
 	return s.revision
 }
 
-func ready(ctx context.Context, key string) error {
+func (s *Store) ready(ctx context.Context, key string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away {
+		return fmt.Errorf("key %s: %w: the store is away", key, snapline.ErrNoAnswer)
+	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("key %s: %w", key, err)
 	}

@@ -33,6 +33,7 @@ func TestBus(t *testing.T, open func(t *testing.T) (a, b snapline.Bus)) {
 		{"message is a copy", testMessageCopied},
 		{"question is answered", testAnswer},
 		{"questions are answered at the same time", testAnswersConcurrent},
+		{"no answer is left to others", testNilAnswer},
 		{"nobody answers", testNobody},
 		{"answer takes too long", testTooLong},
 		{"stopped answerer is gone", testStopAnswer},
@@ -187,8 +188,7 @@ func testStopReceive(t *testing.T, a, b snapline.Bus) {
 	second := make(chan []byte, 2)
 	receive(t, b, somewhere, func(m []byte) { second <- m })
 	send(t, a, somewhere, []byte("3"))
-	if m := next(t, second); string(m) != "3" {
-		t.Fatalf("got %q, want 3", m)
+	for string(next(t, second)) != "3" { // "2" may have been under way still
 	}
 }
 
@@ -303,7 +303,7 @@ func testStopAnswer(t *testing.T, a, b snapline.Bus) {
 	stop := answer(t, b, somewhere, func(_ context.Context, q []byte) []byte { return q })
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if _, err := a.Ask(ctx, somewhere, nil); err != nil {
+	if _, err := a.Ask(ctx, somewhere, []byte("?")); err != nil {
 		t.Fatal(err)
 	}
 	stop()
@@ -345,5 +345,18 @@ func testBusContext(t *testing.T, a, b snapline.Bus) {
 	}
 	if _, err := a.Ask(ctx, somewhere, nil); !errors.Is(err, snapline.ErrNoAnswer) {
 		t.Errorf("Ask = %v, want ErrNoAnswer", err)
+	}
+}
+
+// testNilAnswer has two serve the address, as while a coordinator takes over from
+// one that has not noticed yet.
+func testNilAnswer(t *testing.T, a, b snapline.Bus) {
+	asked := make(chan struct{}, 1)
+	answer(t, b, somewhere, func(context.Context, []byte) []byte { asked <- struct{}{}; return nil })
+	answer(t, b, somewhere, func(context.Context, []byte) []byte { <-asked; return []byte("mine") })
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if got, err := a.Ask(ctx, somewhere, nil); err != nil || string(got) != "mine" {
+		t.Errorf("Ask = %q, %v", got, err)
 	}
 }

@@ -92,8 +92,10 @@ func (c *Conn) Answer(at snapline.Address, answer func(ctx context.Context, from
 	sub, err := c.nc.Subscribe(subj, func(m *natsio.Msg) {
 		open.do(func() {
 			running.Go(func() {
-				// A lost answer is the asker's to notice.
-				_ = m.Respond(answer(ctx, sender(m.Subject), m.Data))
+				if a := answer(ctx, sender(m.Subject), m.Data); a != nil {
+					// A lost answer is the asker's to notice.
+					_ = m.Respond(a)
+				}
 			})
 		})
 	})

@@ -49,6 +49,7 @@ type AgentConfig struct {
 type Agent struct {
 	AgentConfig
 	life  snapline.Incarnation
+	terms terms
 	ctx   context.Context // of Run; ends everything
 	ready chan struct{}   // closed when Run serves
 
@@ -162,7 +163,7 @@ func (a *Agent) sayHello(ctx context.Context) error {
 	tick := time.NewTicker(helloEvery)
 	defer tick.Stop()
 	for {
-		h := hello{Host: a.Host, Incarnation: a.life, Version: a.Version, Hypervisor: a.HypervisorName}
+		h := hello{Term: a.terms.latest.Load(), Host: a.Host, Incarnation: a.life, Version: a.Version, Hypervisor: a.HypervisorName}
 		h.Fenced, h.Unfenced = a.fences.standing()
 		h.Leased = a.fences.leased()
 		var err error
@@ -188,8 +189,12 @@ func (a *Agent) sayHello(ctx context.Context) error {
 			if w.Refused != "" {
 				return &snapline.Error{Code: snapline.CodeRefused, Message: w.Refused}
 			}
-			a.useRepository(w)
-			a.fences.answered(ctx, asked, w)
+			if a.terms.obey(w.Term) {
+				a.useRepository(w)
+				a.fences.answered(ctx, asked, w)
+			} else {
+				a.fences.unanswered(asked) // by one that leads
+			}
 		} else {
 			a.fences.unanswered(asked)
 		}
@@ -262,9 +267,13 @@ func (a *Agent) receive(from snapline.Address, b []byte) {
 		a.Log.Warn("message ignored: it does not come from the coordinator", "from", from)
 		return
 	}
-	msg, err := protocol.Decode(b)
+	msg, term, err := protocol.DecodeOrder(b)
 	if err != nil {
 		a.Log.Warn("message ignored", "error", err)
+		return
+	}
+	if !a.terms.obey(term) {
+		a.Log.Warn("order of a deposed coordinator ignored", "term", term, "order", fmt.Sprintf("%T", msg))
 		return
 	}
 	switch m := msg.(type) {

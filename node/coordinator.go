@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -28,6 +27,9 @@ type CoordinatorConfig struct {
 	// Lease is how long a host may run members of protected groups without an
 	// answer of ours; default DefaultLease.
 	Lease time.Duration
+	// Term is the right to act; nil: this is the only coordinator, and takes it
+	// from whoever was before.
+	Term  *Term
 	Clock Clock // default BootClock
 	Log   *slog.Logger
 	// Trace, when set, gets every event and effect of every machine.
@@ -107,22 +109,34 @@ func NewCoordinator(c CoordinatorConfig) (*Coordinator, error) {
 		ops: map[snapline.OperationID]*operation{}, now: map[snapline.GroupName]*operation{}, restored: map[snapline.GroupName]snapline.Instant{}}, nil
 }
 
-// Run serves until ctx ends; rounds that are under way are then left to the
-// agents' deadlines and to the next coordinator.
+// Run serves until ctx ends, which it has to when the Term does; rounds that are
+// under way are then left to the agents' deadlines and to the next coordinator.
 func (c *Coordinator) Run(ctx context.Context) error {
+	if c.Term != nil {
+		return c.run(ctx)
+	}
+	only := Candidate{Store: c.Store, Clock: c.Clock, Log: c.Log, sole: true}
+	return only.Run(ctx, func(ctx context.Context, t *Term) error {
+		c.Term = t
+		return c.run(ctx)
+	})
+}
+
+func (c *Coordinator) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	c.ctx = ctx
 	defer c.events.flush(context.WithoutCancel(ctx)) // what the others say at their end, too
 	defer c.running.Wait()
 	defer cancel()
-	if err := c.leases.takeOver(ctx); err != nil {
+	voided, err := c.leases.takeOver(ctx)
+	if err != nil {
 		return err
 	}
 	if err := c.events.load(ctx); err != nil {
 		return err
 	}
 	c.running.Go(func() { c.events.save(ctx) })
-	if err := c.discardUnfinished(ctx); err != nil {
+	if err := c.endRounds(ctx); err != nil {
 		return err
 	}
 	if err := c.loadGroups(ctx); err != nil {
@@ -145,6 +159,11 @@ func (c *Coordinator) Run(ctx context.Context) error {
 		return fmt.Errorf("listen for agents: %w", err)
 	}
 	defer stop()
+	c.letGo(ctx, voided)
+	c.gather(ctx)
+	if err := c.resumeRestores(ctx); err != nil {
+		return err
+	}
 	if err := c.loadProtections(ctx); err != nil {
 		return err
 	}
@@ -164,47 +183,13 @@ func (c *Coordinator) Alive() bool {
 	return c.roster.watched()
 }
 
-// discardUnfinished removes what the last round of each group left when this
-// coordinator's predecessor died in the middle of it. Its agents are told so
-// when they speak up.
-func (c *Coordinator) discardUnfinished(ctx context.Context) error {
-	keys, err := c.Store.Keys(ctx, roundPrefix)
-	if err != nil {
-		return fmt.Errorf("read state: %w", err)
-	}
-	for _, key := range keys {
-		g := snapline.GroupName(key[len(roundPrefix):])
-		n, _, err := c.lastRound(ctx, g)
-		if err != nil {
-			return err
-		}
-		if n > 0 {
-			if err := c.discard(ctx, snapline.NewSnapshotID(g, n)); err != nil {
-				c.Log.Warn("discard unfinished round", "snapshot", snapline.NewSnapshotID(g, n), "error", err)
-			}
-		}
-	}
-	return nil
-}
-
-// discard removes a round's data unless its snapshot exists.
-func (c *Coordinator) discard(ctx context.Context, id snapline.SnapshotID) error {
-	switch _, err := c.Repository.Snapshot(ctx, id); {
-	case err == nil:
-		return nil
-	case !errors.Is(err, snapline.ErrNotFound):
-		return err // damaged: somebody should look at it
-	}
-	if err := c.Repository.Delete(ctx, id); err != nil && !errors.Is(err, snapline.ErrNotFound) {
-		return err
-	}
-	return nil
-}
-
 // welcome answers an agent's hello.
 func (c *Coordinator) welcome(_ context.Context, from snapline.Address, question []byte) []byte {
 	var h hello
-	w := welcome{Repository: c.Location, RepositoryID: c.Repository.ID()}
+	w := welcome{Term: c.Term.Number(), Repository: c.Location, RepositoryID: c.Repository.ID()}
+	if !c.Term.Leads() {
+		return nil // another one answers
+	}
 	if len(question) > maxHello {
 		w.Refused = fmt.Sprintf("a hello of %d bytes", len(question))
 	} else if err := json.Unmarshal(question, &h); err != nil {
@@ -215,6 +200,9 @@ func (c *Coordinator) welcome(_ context.Context, from snapline.Address, question
 		w.Refused = fmt.Sprintf("this is host %s, and its agent has signed in as %q: start it with the --name that it was enrolled with", h.Host, from)
 	} else if !c.seen(h.bounded(), &w) {
 		w.Refused = fmt.Sprintf("another agent has taken over the name %s: give each host a name of its own", h.Host)
+	}
+	if w.Refused == "" {
+		c.Term.hear(h.Term)
 	}
 	b, err := json.Marshal(w)
 	if err != nil {
@@ -282,38 +270,13 @@ func (c *Coordinator) receive(from snapline.Address, b []byte) {
 	}
 }
 
-// settle tells the agent that speaks how a round ended that nobody drives any
-// more: the repository knows.
-func (c *Coordinator) settle(host snapline.HostName, m protocol.Message) {
-	ref := m.About()
-	id := snapline.NewSnapshotID(ref.Group, ref.Round)
-	switch m.(type) {
-	case protocol.Aborted, protocol.Refused:
-		// It has ended there too; what it was writing until then may have come after
-		// the last time that we looked.
-		if err := c.discard(c.ctx, id); err != nil {
-			c.Log.Warn("discard", "snapshot", id, "error", err)
-		}
+// send hands a message to a host's agent. What is lost is repeated by the
+// machines. A coordinator that does not lead any more says nothing.
+func (c *Coordinator) send(msg any, host snapline.HostName) {
+	if !c.Term.Leads() {
 		return
 	}
-	_, err := c.Repository.Snapshot(c.ctx, id)
-	switch {
-	case err == nil:
-		c.send(protocol.Commit{Ref: ref}, host)
-	case errors.Is(err, snapline.ErrNotFound):
-		c.send(protocol.Abort{Ref: ref, Why: "the coordinator has given this round up"}, host)
-		if err := c.discard(c.ctx, id); err != nil {
-			c.Log.Warn("discard", "snapshot", id, "error", err)
-		}
-	default:
-		c.Log.Warn("settle a round", "snapshot", id, "error", err)
-	}
-}
-
-// send hands a message to a host's agent. What is lost is repeated by the
-// machines.
-func (c *Coordinator) send(msg any, host snapline.HostName) {
-	b, err := protocol.Encode(msg)
+	b, err := protocol.EncodeOrder(c.Term.Number(), msg)
 	if err != nil {
 		c.Log.Error("encode", "error", err)
 		return

@@ -19,6 +19,7 @@ const (
 
 // hello is an agent's question to the coordinator, once a second.
 type hello struct {
+	Term        uint64               `json:"term,omitempty"` // the latest that it has heard of
 	Host        snapline.HostName    `json:"host"`
 	Incarnation snapline.Incarnation `json:"incarnation"`
 	Version     string               `json:"version"`
@@ -57,6 +58,7 @@ func clip(s string, n int) string {
 // welcome is the coordinator's answer: where snapshots go, and for how long which
 // members may run.
 type welcome struct {
+	Term         uint64 `json:"term"`
 	Repository   string `json:"repository"`    // as the coordinator was told it
 	RepositoryID string `json:"repository_id"` // to see that the host sees the same one
 	Refused      string `json:"refused,omitempty"`

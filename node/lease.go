@@ -96,27 +96,42 @@ type leases struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when we have changed the record
 	waiting int           // rounds of ours that wait for a maintenance
+	epoch   uint64        // in which we give leases
 }
 
 func newLeases(s snapline.Store, c Clock, log *slog.Logger) *leases {
 	return &leases{store: s, clock: c, log: log, owner: strings.ToLower(rand.Text()), limits: defaultLeaseLimits, changed: make(chan struct{})}
 }
 
-// takeOver voids the leases of whoever coordinated before. That one is dead, or
-// will find out before it does harm: a round exists only by its coordinator's
-// Commit, which looks at the lease, and whose data the new coordinator discards;
-// a prune runs in the coordinator's own process, and looks at its lease before
-// it deletes. So nobody waits for the dead, and no lease needs a clock.
-func (l *leases) takeOver(ctx context.Context) error {
+// takeOver voids the leases of those who led before, and returns them. They are
+// dead, or will find out before they do harm: they are given no more leases; a
+// round exists only by its coordinator's Commit, which looks at the lease and is
+// refused once the round has been given up; a prune runs in the coordinator's own
+// process, and looks at its lease before it deletes. So nobody waits for the
+// dead, and no lease needs a clock. Who leads is decided before: a coordinator
+// that does not lead holds no lease, and voids none.
+func (l *leases) takeOver(ctx context.Context) (voided []lease, err error) {
 	l.ctx = ctx
-	return l.update(ctx, func(r *leaseRecord) error {
-		for _, h := range r.Holders {
-			l.log.Info("lease of an earlier coordinator ended", "lease", h.String(), "since", h.Since)
-		}
+	var epoch uint64
+	err = l.update(ctx, func(r *leaseRecord) error {
 		r.Epoch++
-		r.Holders = nil
+		epoch, voided, r.Holders = r.Epoch, r.Holders, nil
 		return nil
 	})
+	for _, h := range voided {
+		l.log.Info("lease of an earlier coordinator ended", "lease", h.String(), "since", h.Since)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.epoch = epoch
+	return voided, err
+}
+
+// deposed reports whether somebody has taken the leases over from us.
+func (l *leases) deposed(r *leaseRecord) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return r.Epoch != l.epoch
 }
 
 // blocked says that somebody else uses the repository now.
@@ -148,6 +163,9 @@ func (l *leases) shared(ctx context.Context, id snapline.SnapshotID, waits func(
 	defer l.wait(-1)
 	err := l.until(ctx, l.limits.round, waits, func(ctx context.Context) error {
 		return l.update(ctx, func(r *leaseRecord) error {
+			if l.deposed(r) {
+				return deposed()
+			}
 			if m := r.maintenance(); m != nil {
 				return blocked{[]lease{*m}}
 			}
@@ -171,6 +189,9 @@ func (l *leases) exclusive(ctx context.Context, kind string, id snapline.Operati
 		return func(ctx context.Context) error {
 			var others []lease
 			err := l.update(ctx, func(r *leaseRecord) error {
+				if l.deposed(r) {
+					return deposed()
+				}
 				others = r.rounds()
 				if m := r.maintenance(); m != nil && !h.is(*m) {
 					return &snapline.Error{Code: snapline.CodeBusy, Message: m.String() + " is under way", Hint: "wait until it has ended"}
@@ -224,7 +245,7 @@ func (h *heldLease) check(ctx context.Context) error {
 		return err
 	}
 	if !slices.ContainsFunc(r.Holders, func(l lease) bool { return h.is(l) && l.Epoch == h.Epoch && !l.Wanted }) {
-		return &snapline.Error{Code: snapline.CodeUnavailable, Message: "another coordinator has taken over the repository", Hint: "this one should be stopped"}
+		return deposed()
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ type operation struct {
 
 	mu   sync.Mutex
 	op   snapline.Operation
+	base uint64 // ids of steps count from here: a predecessor's were lower
 	said []snapline.Progress
 	more chan struct{} // closed and replaced when something is said
 }
@@ -31,6 +32,13 @@ type operation struct {
 func newOperation(c Clock, op snapline.Operation) *operation {
 	op.State, op.Started = "running", c.Wall()
 	return &operation{clock: c, op: op, loop: newLoop(c), more: make(chan struct{})}
+}
+
+// endedOperation is one that has ended as op says, of which no steps are known.
+func endedOperation(c Clock, op snapline.Operation) *operation {
+	o := newOperation(c, op)
+	o.op.State = op.State
+	return o
 }
 
 func (o *operation) state() snapline.Operation {
@@ -50,7 +58,7 @@ func (o *operation) sayLocked(p snapline.Progress) {
 	if o.op.State != "running" {
 		return
 	}
-	p.ID, p.At = uint64(len(o.said))+1, o.clock.Wall()
+	p.ID, p.At = o.base+uint64(len(o.said))+1, o.clock.Wall()
 	o.said = append(o.said, p)
 	close(o.more)
 	o.more = make(chan struct{})
@@ -88,8 +96,8 @@ func (o *operation) follow(ctx context.Context, after uint64) iter.Seq[snapline.
 			o.mu.Lock()
 			said, more, ended := o.said, o.more, o.op.State != "running"
 			o.mu.Unlock()
-			for ; after < uint64(len(said)); after++ {
-				if p := said[after]; !yield(p) || p.Done {
+			for after = max(after, o.base); after < o.base+uint64(len(said)); after++ {
+				if p := said[after-o.base]; !yield(p) || p.Done {
 					return
 				}
 			}
@@ -121,6 +129,9 @@ func (c *Coordinator) claim(g snapline.GroupName) (release func(), err error) {
 func (c *Coordinator) begin(g snapline.GroupName, op *operation) (release func(), err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.Term.Leads() {
+		return nil, deposed()
+	}
 	if err := c.idleLocked(g); err != nil {
 		return nil, err
 	}

@@ -73,6 +73,8 @@ func placeAsAsked(s snapline.Snapshot, asked map[snapline.MemberName]snapline.Ho
 type restoring struct {
 	c        *Coordinator
 	op       *operation
+	noted    bool // in the store: what it is about to do
+	resumed  bool // a predecessor's: whoever resumes it keeps the note
 	snapshot snapline.Snapshot
 	place    map[snapline.MemberName]snapline.HostName
 	gone     map[snapline.HostName]bool
@@ -111,7 +113,7 @@ func (t *restoring) run() {
 	l.note(l.clock.Now(), begin)
 	l.post(protocol.Started{})
 	l.run(t.c.ctx, func() bool { return t.done })
-	if !t.done { // the coordinator is ending
+	if !t.done && !t.c.Term.shared { // the coordinator is ending; where there are several, the next one goes on
 		t.end(protocol.RestoreDone{Problem: &snapline.Error{Code: snapline.CodeUnavailable, Message: "the coordinator was stopped during the restore", Hint: "restore again; it is safe to repeat"}})
 	}
 }
@@ -205,7 +207,9 @@ func (t *restoring) reachable() *snapline.Error {
 func (t *restoring) effect(e protocol.Effect) error {
 	switch e := e.(type) {
 	case protocol.RestoreSend:
-		t.c.send(e.Msg, e.Host)
+		if t.note() {
+			t.c.send(e.Msg, e.Host)
+		}
 	case protocol.RestoreTimer:
 		t.op.loop.postAt(e.At, protocol.RestoreRang{})
 	case protocol.RestoreNotify:
@@ -254,6 +258,9 @@ func (t *restoring) end(e protocol.RestoreDone) {
 		if err := t.move(); err != nil {
 			e.Problem = &snapline.Error{Code: snapline.CodeFailed, Message: "the group runs, but where its members are now could not be noted: " + err.Error(), Hint: "snapline apply the group with its new hosts"}
 		}
+	}
+	if !t.resumed {
+		t.c.forgetRestore(t.snapshot.Group.Name, t.noted)
 	}
 	if e.Problem != nil {
 		t.c.events.add(snapline.Event{Kind: snapline.EventRestoreFailed, Group: t.snapshot.Group.Name, Snapshot: t.snapshot.ID, Op: t.op.state().ID,

@@ -21,6 +21,7 @@ type site struct {
 	bus   *bustest.Bus
 	store *bustest.Store
 	repo  *watchedRepo
+	clock node.Clock // nil: the real one
 	cloud *cloud
 	air   *air
 	c     *node.Coordinator
@@ -48,8 +49,7 @@ func newSite(t testing.TB) *site {
 
 // newBareSite is a site whose group has not been applied.
 func newBareSite(t testing.TB, options ...func(*site)) *site {
-	s := &site{t: t, bus: bustest.NewBus(), store: bustest.NewStore(), repo: &watchedRepo{Repository: repotest.NewMemory(), held: map[snapline.SnapshotID]int{}, damaged: map[string]bool{}}, cloud: newCloud(),
-		air: &air{seen: map[uint64]map[uint32]snapline.Codepoint{}}, gates: map[snapline.HostName]*fakeGates{}, fences: map[snapline.HostName]*fencetest.Memory{}, quarantine: 50 * time.Millisecond, stopA: map[snapline.HostName]func(){}, traces: map[snapline.HostName]*recording{}}
+	s := newQuietSite(t)
 	for _, o := range options {
 		o(s)
 	}
@@ -66,14 +66,32 @@ func newBareSite(t testing.TB, options ...func(*site)) *site {
 		for h, r := range s.traces {
 			r.replay(t, "host "+string(h))
 		}
-		for h, g := range s.gates {
-			if n := g.count(); n > 0 {
-				t.Errorf("%d gates left open on %s", n, h)
-			}
-		}
+		s.noGates()
 	})
 	s.waitOnline(3)
 	return s
+}
+
+// noGates checks that every gate has been closed.
+func (s *site) noGates() {
+	for h, g := range s.gates {
+		if n := g.count(); n > 0 {
+			s.t.Errorf("%d gates left open on %s", n, h)
+		}
+	}
+}
+
+func (s *site) gatesUp() (n int) {
+	for _, g := range s.gates {
+		n += g.count()
+	}
+	return n
+}
+
+// newQuietSite is a site in which nobody runs yet.
+func newQuietSite(t testing.TB) *site {
+	return &site{t: t, bus: bustest.NewBus(), store: bustest.NewStore(), repo: &watchedRepo{Repository: repotest.NewMemory(), held: map[snapline.SnapshotID]int{}, damaged: map[string]bool{}}, cloud: newCloud(),
+		air: &air{seen: map[uint64]map[uint32]snapline.Codepoint{}}, gates: map[snapline.HostName]*fakeGates{}, fences: map[snapline.HostName]*fencetest.Memory{}, quarantine: 50 * time.Millisecond, stopA: map[snapline.HostName]func(){}, traces: map[snapline.HostName]*recording{}}
 }
 
 func host(i int) snapline.HostName     { return snapline.HostName(fmt.Sprintf("h%d", i)) }
@@ -88,7 +106,7 @@ func (s *site) group() snapline.Group {
 }
 
 func (s *site) startCoordinator() {
-	c, err := node.NewCoordinator(node.CoordinatorConfig{Bus: s.bus.As(snapline.ToCoordinator), Store: s.store, Repository: s.repo, Location: "memory", Lease: s.lease, Quarantine: s.quarantine, Trace: s.trace("")})
+	c, err := node.NewCoordinator(node.CoordinatorConfig{Bus: s.bus.As(snapline.ToCoordinator), Store: s.store, Repository: s.repo, Location: "memory", Lease: s.lease, Quarantine: s.quarantine, Clock: s.clock, Trace: s.trace("")})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -104,12 +122,16 @@ func (s *site) startAgent(h snapline.HostName) {
 		s.gates[h] = &fakeGates{open: map[*fakeGate]bool{}, air: s.air}
 	}
 	if s.fences[h] == nil {
-		s.fences[h] = &fencetest.Memory{Now: node.BootClock{}.Now}
+		clock := s.clock
+		if clock == nil {
+			clock = node.BootClock{}
+		}
+		s.fences[h] = &fencetest.Memory{Now: clock.Now}
 	}
 	resources := func() (node.Resources, error) {
 		return node.Resources{MemoryBytes: 1 << 30, AvailableBytes: 1 << 29, Cores: 4}, nil
 	}
-	a, err := node.NewAgent(node.AgentConfig{Host: h, Trace: s.trace(h), Resources: resources, Dir: s.t.TempDir(), Bus: s.bus.As(snapline.ToAgent(h)), Hypervisor: &fakeHypervisor{s.cloud, h}, Gates: s.gates[h], Fences: s.fences[h],
+	a, err := node.NewAgent(node.AgentConfig{Host: h, Trace: s.trace(h), Resources: resources, Dir: s.t.TempDir(), Bus: s.bus.As(snapline.ToAgent(h)), Hypervisor: &fakeHypervisor{s.cloud, h}, Gates: s.gates[h], Fences: s.fences[h], Clock: s.clock,
 		Examine: func(context.Context) []snapline.Finding {
 			return []snapline.Finding{{Check: "kernel", State: snapline.FindingOK, Text: "fake"}}
 		},

@@ -35,7 +35,7 @@ func (c *Coordinator) take(ctx context.Context, r snapline.TakeRequest, schedule
 		return snapline.Operation{}, err
 	}
 	id := snapline.NewSnapshotID(r.Group, n)
-	op := newOperation(c.Clock, snapline.Operation{ID: snapline.OperationID("take-" + string(id)), Kind: kindTake, Group: r.Group, Snapshot: id})
+	op := newOperation(c.Clock, snapline.Operation{ID: takeID(id), Kind: kindTake, Group: r.Group, Snapshot: id})
 	op.round = n
 	release, err := c.begin(r.Group, op)
 	if err != nil {
@@ -66,6 +66,7 @@ type take struct {
 	began   time.Time
 	machine *protocol.Coordinator
 	holds   bool // the right to cut
+	tried   bool // to write the record
 	done    bool
 	record  snapline.Snapshot
 	lease   *heldLease // on the repository, from before the first Put
@@ -101,7 +102,7 @@ func (t *take) run(waiting context.Context, s snapline.Strategy) {
 		}
 	}
 	l.run(t.c.ctx, func() bool { return t.done })
-	if !t.done { // the coordinator is ending
+	if !t.done && !t.c.Term.shared { // the coordinator is ending; where there are several, the next one tells
 		t.end(&snapline.Error{Code: snapline.CodeUnavailable, Message: "the coordinator was stopped during the round"})
 	}
 }
@@ -150,11 +151,10 @@ func (t *take) effect(e protocol.Effect) error {
 		}
 		t.op.say(p)
 	case protocol.Record:
+		t.tried = true
 		t.c.running.Go(func() { t.commit(e) })
 	case protocol.Discard:
-		if err := t.c.discard(context.WithoutCancel(t.c.ctx), t.id); err != nil {
-			t.c.Log.Warn("discard", "snapshot", t.id, "error", err)
-		}
+		t.discard(context.WithoutCancel(t.c.ctx))
 	case protocol.End:
 		t.done = true
 		t.end(e.Problem)
@@ -162,6 +162,23 @@ func (t *take) effect(e protocol.Effect) error {
 		panic(fmt.Sprintf("node: unknown effect %T", e))
 	}
 	return nil
+}
+
+// discard removes what an aborted round has put. After an attempt to commit whose
+// answer nobody has, it has to be decided first.
+func (t *take) discard(ctx context.Context) {
+	if !t.c.Term.Leads() {
+		return // the next one does
+	}
+	err := error(nil)
+	if t.tried {
+		_, err = t.c.decide(ctx, t.id)
+	} else {
+		err = t.c.discard(ctx, t.id)
+	}
+	if err != nil {
+		t.c.Log.Warn("discard", "snapshot", t.id, "error", err)
+	}
 }
 
 // commit writes the record. From then on the snapshot exists.
@@ -176,8 +193,11 @@ func (t *take) commit(e protocol.Record) {
 	}
 	if err != nil {
 		done.Err = err.Error()
-		if errors.Is(err, snapline.ErrExists) {
+		switch {
+		case errors.Is(err, snapline.ErrExists):
 			done.Err = fmt.Sprintf("the repository has a snapshot %s already, of another coordinator", t.id)
+		case errors.Is(err, snapline.ErrGivenUp):
+			done.Err = "another coordinator has taken over meanwhile, and has given this round up"
 		}
 	}
 	t.op.loop.post(done)
@@ -190,8 +210,22 @@ func (t *take) end(problem *snapline.Error) {
 		t.op.finish("failed", func(o *snapline.Operation) { o.Error = problem })
 		return
 	}
-	r := &snapline.TakeResult{ID: t.id, State: "committed", DurationMS: sinceMS(t.began), Cut: t.record.Cut, Verdict: t.record.Verdict}
-	for _, m := range t.record.Members {
+	t.c.taken(t.group.Name, t.cutAt)
+	r := takeResult(t.record)
+	r.DurationMS = sinceMS(t.began)
+	t.c.Log.Info("taken", "snapshot", t.id, "duration_ms", r.DurationMS)
+	text := fmt.Sprintf("snapshot %s was taken in %.1f s", t.id, r.DurationMS/1000)
+	if r.Verdict != nil {
+		text += ", " + r.Verdict.Text
+	}
+	t.c.events.add(snapline.Event{Kind: snapline.EventTaken, Group: t.group.Name, Snapshot: t.id, Op: t.op.state().ID, Text: text})
+	t.op.finish("done", func(o *snapline.Operation) { o.Take = r })
+}
+
+// takeResult is what a record says of its taking.
+func takeResult(s snapline.Snapshot) *snapline.TakeResult {
+	r := &snapline.TakeResult{ID: s.ID, State: "committed", Cut: s.Cut, Verdict: s.Verdict}
+	for _, m := range s.Members {
 		stored := m.Object.StoredBytes
 		for _, d := range m.Disks {
 			stored += d.Object.StoredBytes
@@ -199,13 +233,7 @@ func (t *take) end(problem *snapline.Error) {
 		r.Members = append(r.Members, snapline.TakeMember{Name: m.Name, Host: m.Host, Method: m.Capture.Method, Why: m.Capture.Why,
 			PauseMS: m.Capture.PauseMS, RAMBytes: m.VM.RAMBytes, StoredBytes: stored, Withheld: m.Counters.Withheld})
 	}
-	t.c.taken(t.group.Name, t.cutAt)
-	text := fmt.Sprintf("snapshot %s was taken in %.1f s", t.id, r.DurationMS/1000)
-	if r.Verdict != nil {
-		text += ", " + r.Verdict.Text
-	}
-	t.c.events.add(snapline.Event{Kind: snapline.EventTaken, Group: t.group.Name, Snapshot: t.id, Op: t.op.state().ID, Text: text})
-	t.op.finish("done", func(o *snapline.Operation) { o.Take = r })
+	return r
 }
 
 func sinceMS(t time.Time) float64 { return float64(time.Since(t).Microseconds()) / 1000 }

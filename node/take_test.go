@@ -199,29 +199,19 @@ func TestCoordinatorRestartDuringRound(t *testing.T) {
 	eventually(t, "g-1 discarded", func() bool { return !s.repoHolds("g-1") })
 }
 
-// TestStoringIntoTheNextRound has a coordinator look for remains of its
-// predecessor's round before the agents have written them. They hear of the next
-// round before they are done, and so never ask how theirs ended.
+// TestStoringIntoTheNextRound has a coordinator give up its predecessor's round
+// while the agents are about to write for it, and do so at the last moment: what
+// comes after the data has been removed is removed as well.
 func TestStoringIntoTheNextRound(t *testing.T) {
 	s := newSite(t)
-	var releases []func()
-	for i := 1; i <= 3; i++ {
-		releases = append(releases, s.cloud.holdAt("finish "+string(member(i))))
-	}
+	s.repo.slowPut.Store(true)
 	if _, err := s.c.Take(t.Context(), snapline.TakeRequest{Group: "g"}); err != nil {
 		t.Fatal(err)
 	}
-	for i := 1; i <= 3; i++ {
-		<-s.cloud.heldAt("finish " + string(member(i)))
-	}
+	eventually(t, "all are being stored", func() bool { return s.repo.putting.Load() == 3 })
+	s.repo.slowPut.Store(false)
 	s.stopC()
 	s.startCoordinator()
-	s.repo.slowPut.Store(true)
-	for _, release := range releases {
-		release()
-	}
-	eventually(t, "all are being stored", func() bool { return s.stored("g-1") == 3 })
-	s.repo.slowPut.Store(false)
 	s.waitOnline(3)
 	if id := s.mustTake(); id != "g-2" {
 		t.Errorf("took %s", id)

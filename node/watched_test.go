@@ -17,8 +17,9 @@ type watchedRepo struct {
 	held    map[snapline.SnapshotID]int
 	damaged map[string]bool
 	failPut atomic.Bool // of disks
-	// slowPut lets a Put write, and return when its caller has given up only.
+	// slowPut lets a Put write at the last moment: when its caller gives up.
 	slowPut atomic.Bool
+	putting atomic.Int32 // slow ones under way
 	upkeep  maintenance
 }
 
@@ -30,17 +31,33 @@ func (r *watchedRepo) PutDisk(ctx context.Context, id snapline.SnapshotID, m sna
 }
 
 func (r *watchedRepo) Put(ctx context.Context, id snapline.SnapshotID, m snapline.MemberName, in io.Reader) (snapline.Object, error) {
+	if r.slowPut.Load() {
+		r.putting.Add(1)
+		<-ctx.Done()
+		r.hold(id)
+		return snapline.Object{}, ctx.Err()
+	}
 	o, err := r.Repository.Put(ctx, id, m, in)
 	if err == nil {
-		r.mu.Lock()
-		r.held[id]++
-		r.mu.Unlock()
-	}
-	if r.slowPut.Load() {
-		<-ctx.Done()
-		err = ctx.Err()
+		r.hold(id)
 	}
 	return o, err
+}
+
+func (r *watchedRepo) hold(id snapline.SnapshotID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held[id]++
+}
+
+func (r *watchedRepo) GiveUp(ctx context.Context, id snapline.SnapshotID) error {
+	err := r.Repository.GiveUp(ctx, id)
+	if err == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.held, id)
+	}
+	return err
 }
 
 func (r *watchedRepo) Delete(ctx context.Context, id snapline.SnapshotID) error {
