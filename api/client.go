@@ -29,12 +29,16 @@ type Client struct {
 var _ Service = (*Client)(nil)
 
 // NewClient returns a client of the server at http://host:port, https://host:port
-// or unix:///path. It connects when it is first used.
+// or unix:///path, or of several coordinators with commas between, of which one
+// leads. It connects when it is first used.
 func NewClient(server string) (*Client, error) { return NewTLSClient(server, nil) }
 
 // NewTLSClient is NewClient with what is needed to speak to https://host:port,
 // which host:port then means, too: the caller's certificate, and whom to trust.
 func NewTLSClient(server string, config *tls.Config) (*Client, error) {
+	if all := splitServers(server); len(all) > 1 {
+		return newFailover(server, all, config)
+	}
 	if config != nil && !strings.Contains(server, "://") {
 		server = "https://" + server
 	}

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,10 +21,7 @@ func Serve(ctx context.Context, l net.Listener, svc Service) error {
 // Serve answers requests on l until ctx ends, and closes l. Event streams end
 // with ctx, other requests get a few seconds. It returns nil when ctx ended it.
 func (s Server) Serve(ctx context.Context, l net.Listener) error {
-	if _, local := l.(*net.UnixListener); s.TLS != nil && !local {
-		l = tls.NewListener(l, s.TLS)
-	}
-	return serve(ctx, l, s.Handler(), s.Log)
+	return s.ServeHandler(ctx, l, s.Handler())
 }
 
 func serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {

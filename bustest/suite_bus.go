@@ -352,11 +352,11 @@ func testBusContext(t *testing.T, a, b snapline.Bus) {
 // one that has not noticed yet.
 func testNilAnswer(t *testing.T, a, b snapline.Bus) {
 	asked := make(chan struct{}, 1)
-	answer(t, b, somewhere, func(context.Context, []byte) []byte { asked <- struct{}{}; return nil })
-	answer(t, b, somewhere, func(context.Context, []byte) []byte { <-asked; return []byte("mine") })
+	answer(t, a, snapline.ToCoordinator, func(context.Context, []byte) []byte { asked <- struct{}{}; return nil })
+	answer(t, a, snapline.ToCoordinator, func(context.Context, []byte) []byte { <-asked; return []byte("mine") })
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if got, err := a.Ask(ctx, somewhere, nil); err != nil || string(got) != "mine" {
+	if got, err := b.Ask(ctx, snapline.ToCoordinator, nil); err != nil || string(got) != "mine" {
 		t.Errorf("Ask = %q, %v", got, err)
 	}
 }

@@ -56,6 +56,7 @@ process at idle priority, with at most --max-cpu of the processors, that rests
 while others wait for processors, disks or memory, for --give-way at the most.
 Snapshots then take longer.`,
 		Example: `  snapline agent --name h1 --join 10.0.0.1:4222 --data /var/lib/snapline/agent --key-file /etc/snapline/key --token-file /etc/snapline/token
+  snapline agent --name h1 --join 10.0.0.1:4222,10.0.0.2:4222,10.0.0.3:4222 --data DIR --key-file FILE
   snapline agent --name h2 --join 10.0.0.1:4222 --data DIR --key-file FILE --bridge br0=virbr0 --disk-dir /vms=/srv/vms
   snapline agent --name h3 --join 10.0.0.1:4222 --data DIR --key-file FILE --gentle --max-cpu 25% --upload-rate 10MiB/s`,
 		Args: cobra.NoArgs,
@@ -63,7 +64,7 @@ Snapshots then take longer.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.name, "name", "", "this host's name in group files")
-	f.StringVar(&o.join, "join", "", "the coordinator's --listen address, or the NATS cluster's URLs (tls://…)")
+	f.StringVar(&o.join, "join", "", "the coordinator's --listen address, those of all coordinators with commas, or the NATS cluster's URLs (tls://…)")
 	o.token.register(f)
 	f.StringVar(&o.data, "data", "", "directory for captures on their way to the repository, and logs of restored VMs")
 	f.StringArrayVar(&o.bridges, "bridge", nil, "OLD=NEW: restored VMs that were on bridge OLD go to NEW here (repeatable)")

@@ -85,7 +85,7 @@ or on other hosts.`,
 	root.SetOut(d.Stdout)
 	root.SetErr(d.Stderr)
 	root.PersistentFlags().StringVar(&e.server, "server", "",
-		"coordinator's `URL`: https://HOST:PORT, http://HOST:PORT or unix:///PATH (default: env SNAPLINE_SERVER, else port 7070 of this machine)")
+		"coordinator's `URL`: https://HOST:PORT, http://HOST:PORT or unix:///PATH, of several with commas (default: env SNAPLINE_SERVER, else port 7070 of this machine)")
 	root.PersistentFlags().StringVar(&e.credentialFile, "credential", "", "`FILE` that says who you are (default: env "+envCredential+", else ~/.config/snapline/credential.pem)")
 	root.PersistentFlags().BoolVar(&e.json, "json", false, `print JSON on stdout; see "snapline help json"`)
 	root.AddGroup(&cobra.Group{ID: groupSnapshots, Title: "Snapshots:"}, &cobra.Group{ID: groupGroups, Title: "Groups and hosts:"},

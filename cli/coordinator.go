@@ -33,6 +33,7 @@ type coordinatorOptions struct {
 	data      string
 	repo      repositoryFlags
 	storage   storageFlags
+	cluster   clusterOptions
 	codepoint uint8
 	// quarantine of restored members
 	quarantine time.Duration
@@ -58,12 +59,19 @@ has a certificate: hosts that joined by a token, users by --http. Without an aut
 it serves this machine only: loopback addresses and unix sockets, on which anybody who
 can reach them is an operator.
 
+Several coordinators can share the work of one: one of them leads, and another
+takes over when it fails. Give each a --name. With --cluster their embedded servers
+keep the state together, which needs more than half of them; with --nats and --share
+an existing cluster keeps it. Agents are told all --listen addresses, and users all
+APIs (--server URL,URL,URL).
+
 The repository is made once, with "snapline repo init". Agents are told where it
 is; what opens it they must be given themselves, and for S3 the credentials too
 (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY).`,
 		Example: `  snapline init --data /var/lib/snapline/coordinator
   snapline repo init --repo /srv/snapline --key-file /etc/snapline/key
   snapline coordinator --listen 10.0.0.1:4222 --data /var/lib/snapline/coordinator --repo /srv/snapline --key-file /etc/snapline/key
+  snapline coordinator --name c1 --cluster c1=10.0.0.1:6222,c2=10.0.0.2:6222,c3=10.0.0.3:6222 --listen 10.0.0.1:4222 --data DIR --repo DIR --key-file FILE
   snapline coordinator --nats nats://n1:4222,nats://n2:4222 --data DIR --repo 's3://backups/lab?endpoint=https://s3.example.com' --key-file FILE`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runCoordinator(cmd.Context(), o) },
@@ -72,8 +80,9 @@ is; what opens it they must be given themselves, and for S3 the credentials too
 	f.StringVar(&o.listen, "listen", "", "address that agents dial, HOST:PORT")
 	f.StringVar(&o.external, "nats", "", "use this NATS cluster instead of an embedded server, URL[,URL...]")
 	f.StringArrayVar(&o.http, "http", []string{"127.0.0.1:7070"}, "where to serve the API: HOST:PORT or unix:///path, whose file only this user can open (repeatable)")
-	f.StringVar(&o.name, "name", "c1", "the coordinator's name in its certificate")
+	f.StringVar(&o.name, "name", "c1", "the coordinator's name among several, and in its certificate")
 	f.StringVar(&o.data, "data", "", "directory for the coordinator's state")
+	o.cluster.flags(f)
 	o.repo.register(f)
 	o.storage.register(f)
 	f.Uint8Var(&o.codepoint, "codepoint", uint8(snapline.PostCodepoint), "DSCP value that marks packets sent after a cut")
@@ -87,6 +96,7 @@ is; what opens it they must be given themselves, and for S3 the credentials too
 	}
 	cmd.MarkFlagsOneRequired("listen", "nats")
 	cmd.MarkFlagsMutuallyExclusive("listen", "nats")
+	cmd.MarkFlagsMutuallyExclusive("cluster", "nats")
 	if err := cmd.MarkFlagRequired("data"); err != nil {
 		panic(err)
 	}
@@ -133,22 +143,10 @@ func runCoordinator(ctx context.Context, o coordinatorOptions) error {
 		return err
 	}
 	defer stop()
-	store, err := nats.OpenStore(ctx, conn, nats.StoreOptions{Bucket: storeBucket})
-	if err != nil {
-		return err
-	}
-	c, err := node.NewCoordinator(node.CoordinatorConfig{Bus: conn, Store: store, Repository: repository, Location: at,
-		Post: snapline.Codepoint(o.codepoint), Lease: o.lease, Quarantine: o.quarantine, Log: log, Trace: trace.line})
-	if err != nil {
-		return &snapline.Error{Code: snapline.CodeInvalid, Message: err.Error()}
-	}
-	server := api.Server{Service: c, Version: BuildVersion(), Log: log, Trust: open, Audit: open.audit.Append}
+	config := node.CoordinatorConfig{Bus: conn, Repository: repository, Location: at,
+		Post: snapline.Codepoint(o.codepoint), Lease: o.lease, Quarantine: o.quarantine, Log: log, Trace: trace.line}
+	server := api.Server{Version: BuildVersion(), Log: log, Trust: open, Audit: open.audit.Append}
 	if a != nil {
-		quiet, err := a.start(ctx, store, conn)
-		if err != nil {
-			return err
-		}
-		defer quiet()
 		server.Trust, server.TLS, server.Identify = a, a.holder.Server(), a.identify
 	}
 	listeners, closeAll, err := listenAll(o.http)
@@ -156,6 +154,27 @@ func runCoordinator(ctx context.Context, o coordinatorOptions) error {
 		return err
 	}
 	defer closeAll()
+	if o.shared() {
+		t := &turns{coordinatorOptions: o, config: config, server: server, conn: conn, authority: a, manager: manager}
+		return t.run(ctx, listeners)
+	}
+	store, err := nats.OpenStore(ctx, conn, nats.StoreOptions{Bucket: storeBucket, Replicas: o.cluster.replicas})
+	if err != nil {
+		return err
+	}
+	config.Store = store
+	c, err := node.NewCoordinator(config)
+	if err != nil {
+		return &snapline.Error{Code: snapline.CodeInvalid, Message: err.Error()}
+	}
+	server.Service = c
+	if a != nil {
+		quiet, err := a.start(ctx, store, conn)
+		if err != nil {
+			return err
+		}
+		defer quiet()
+	}
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return c.Run(ctx) })
 	if a != nil {
@@ -214,6 +233,9 @@ func controlPlane(ctx context.Context, o coordinatorOptions, a *authority, log *
 		so := nats.ServerOptions{Listen: o.listen, Dir: filepath.Join(o.data, "nats"), Log: log}
 		if a != nil {
 			so.TLS, so.Authenticate = a.holder.Server(), a.login
+		}
+		if err := o.cluster.embed(&so, o, a); err != nil {
+			return nil, nil, err
 		}
 		server, err := nats.StartServer(so)
 		if err != nil {

@@ -133,16 +133,22 @@ func (a *authority) identify(cert *x509.Certificate) (api.Caller, error) {
 
 // start reads the register and answers hosts that join.
 func (a *authority) start(ctx context.Context, store snapline.Store, bus snapline.Bus) (stop func(), err error) {
-	if err := a.Load(ctx, store, a.seed); err != nil {
+	if err := a.read(ctx, store); err != nil {
 		return nil, err
+	}
+	return a.Serve(bus)
+}
+
+// read reads the register, and lets clients in from then on.
+func (a *authority) read(ctx context.Context, store snapline.Store) error {
+	if err := a.Load(ctx, store, a.seed); err != nil {
+		return err
 	}
 	if err := a.seed.Forget(); err != nil {
-		return nil, err
+		return err
 	}
-	if stop, err = a.Serve(bus); err == nil {
-		close(a.ready)
-	}
-	return stop, err
+	close(a.ready)
+	return nil
 }
 
 // sweepEvery is how often connections are looked at whose certificate may have
@@ -161,12 +167,17 @@ func (a *authority) run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if a.server != nil {
-			a.server.Disconnect(func(as snapline.Address) bool {
-				host, agent := as.Host()
-				return !agent || a.Live(snapline.NewPrincipal(snapline.KindAgent, string(host)))
-			})
-		}
+		a.sweep()
+	}
+}
+
+// sweep closes the connections of agents that may not be here any more.
+func (a *authority) sweep() {
+	if a.server != nil {
+		a.server.Disconnect(func(as snapline.Address) bool {
+			host, agent := as.Host()
+			return !agent || a.Live(snapline.NewPrincipal(snapline.KindAgent, string(host)))
+		})
 	}
 }
 

@@ -60,6 +60,8 @@ type ServerOptions struct {
 	// others wait. Needed with TLS; without TLS it is not asked, and everybody may
 	// do everything.
 	Authenticate func(Login) (snapline.Address, error)
+	// Cluster, when set, makes it one of several.
+	Cluster *Cluster
 	// Log gets the server's warnings and errors; nil drops them.
 	Log *slog.Logger
 }
@@ -162,6 +164,11 @@ func (o ServerOptions) native() (*server.Options, error) {
 	// A server on 0.0.0.0 would tell its clients every address that the machine
 	// has; they would try those, too, that they cannot reach.
 	opts.Cluster.NoAdvertise = true
+	if o.Cluster != nil {
+		if err := o.Cluster.apply(opts); err != nil {
+			return nil, fmt.Errorf("start message bus: %w", err)
+		}
+	}
 	if opts.JetStreamMaxStore <= 0 {
 		opts.JetStreamMaxStore = defaultMaxStore
 	}

@@ -37,9 +37,14 @@ type Store struct {
 }
 
 // OpenStore opens or makes a bucket. It waits for the connection until ctx
-// ends. The Store uses c, which must outlive it.
+// ends, and with several Replicas for so many servers. The Store uses c, which
+// must outlive it.
 func OpenStore(ctx context.Context, c *Conn, o StoreOptions) (*Store, error) {
-	s, err := openBucket(ctx, c, o)
+	open := openBucket
+	if o.Replicas > 1 {
+		open = openWhenQuorate
+	}
+	s, err := open(ctx, c, o)
 	if noJetStream(err) {
 		return nil, fmt.Errorf("open store %s: the NATS server keeps no state: enable JetStream in its configuration: %w", o.Bucket, err)
 	}

@@ -162,6 +162,7 @@ func (a *Agent) Alive() bool {
 func (a *Agent) sayHello(ctx context.Context) error {
 	tick := time.NewTicker(helloEvery)
 	defer tick.Stop()
+	heard := a.Clock.Now()
 	for {
 		h := hello{Term: a.terms.latest.Load(), Host: a.Host, Incarnation: a.life, Version: a.Version, Hypervisor: a.HypervisorName}
 		h.Fenced, h.Unfenced = a.fences.standing()
@@ -181,7 +182,12 @@ func (a *Agent) sayHello(ctx context.Context) error {
 		ask, done := context.WithTimeout(ctx, helloEvery)
 		answer, err := a.Bus.Ask(ask, toHello, question)
 		done()
+		if err != nil && a.Clock.Now().Sub(heard) > rejoinAfter {
+			heard = a.Clock.Now()
+			a.rejoin()
+		}
 		if err == nil {
+			heard = a.Clock.Now()
 			var w welcome
 			if err := json.Unmarshal(answer, &w); err != nil {
 				return fmt.Errorf("coordinator's answer: %w", err)
@@ -202,6 +208,16 @@ func (a *Agent) sayHello(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		}
+	}
+}
+
+// rejoin looks for the coordinator by way of another server: ours may run, and be
+// cut off from the one that leads.
+func (a *Agent) rejoin() {
+	if b, ok := a.Bus.(interface{ Rejoin() error }); ok {
+		if err := b.Rejoin(); err != nil {
+			a.Log.Warn("no coordinator answers", "error", err)
 		}
 	}
 }

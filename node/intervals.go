@@ -9,6 +9,7 @@ const (
 	helloEvery  = time.Second
 	rosterLook  = 100 * time.Millisecond // for hosts that have fallen silent
 	aliveFor    = 10 * time.Second       // after a hello or a look at the agents was due
+	rejoinAfter = 20 * time.Second       // without a coordinator: longer than one takes over from another
 	probeWait   = 25 * time.Millisecond  // for the other members' probes to arrive
 	reportEvery = 250 * time.Millisecond // progress of long work
 	resumeLimit = 10 * time.Second       // to resume a VM when a round is dropped
