@@ -69,16 +69,19 @@ type KeepPolicy struct {
 	Daily  int `json:"daily,omitempty"`
 }
 
-// Remove returns, of snapshots that are listed oldest first, those that the
-// policy does not want, oldest first. now is not asked for: what counts are
-// hours and days that have a snapshot, so that a group that is no longer
-// snapshotted keeps what it has.
+// Remove returns, of a list of snapshots, those that the policy does not want, in
+// the list's order. now is not asked for: what counts are hours and days that have
+// a snapshot, so that a group that is no longer snapshotted keeps what it has. Which
+// of a group's is later, its rounds say: clocks may have been set back.
 func (p KeepPolicy) Remove(list []Snapshot) (remove []Snapshot) {
 	if p.Last <= 0 && p.Hourly <= 0 && p.Daily <= 0 {
 		return nil
 	}
 	rules := map[GroupName][]*keepRule{}
-	for _, s := range slices.Backward(list) {
+	unwanted := map[SnapshotID]bool{}
+	rounds := slices.Clone(list)
+	slices.SortStableFunc(rounds, byRound)
+	for _, s := range slices.Backward(rounds) {
 		g := s.Group.Name
 		if rules[g] == nil {
 			rules[g] = []*keepRule{
@@ -91,11 +94,13 @@ func (p KeepPolicy) Remove(list []Snapshot) (remove []Snapshot) {
 		for _, r := range rules[g] {
 			wanted = r.wants(s.TakenAt) || wanted // each rule sees each snapshot
 		}
-		if !wanted {
+		unwanted[s.ID] = !wanted
+	}
+	for _, s := range list {
+		if unwanted[s.ID] {
 			remove = append(remove, s)
 		}
 	}
-	slices.Reverse(remove)
 	return remove
 }
 

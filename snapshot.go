@@ -1,7 +1,9 @@
 package snapline
 
 import (
+	"cmp"
 	"iter"
+	"slices"
 	"time"
 )
 
@@ -93,3 +95,14 @@ func (s *Snapshot) Member(n MemberName) *MemberSnapshot {
 	}
 	return nil
 }
+
+// byRound orders snapshots by their rounds, whatever the groups.
+func byRound(a, b Snapshot) int {
+	_, m, _ := a.ID.Split() // one that is none sorts first
+	_, n, _ := b.ID.Split()
+	return cmp.Compare(m, n)
+}
+
+// SortByRound puts one group's snapshots in the order in which they were taken,
+// also when a clock was set back between two of them.
+func SortByRound(list []Snapshot) { slices.SortStableFunc(list, byRound) }

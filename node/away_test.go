@@ -183,6 +183,10 @@ func TestWallClockJumps(t *testing.T) {
 					if op = s.ended(op); op.State != "done" {
 						t.Fatalf("take: %+v", op.Error)
 					}
+					second := op.Snapshot
+					if st, err := s.c.Status(t.Context(), "g"); err != nil || st.Last != second {
+						t.Errorf("the last snapshot is %s, %v; want %s", st.Last, err, second)
+					}
 					s.waitOnline(3)
 					release = s.cloud.holdAt("load n2")
 					op, err = s.c.Restore(t.Context(), snapline.RestoreRequest{Snapshot: first})
@@ -196,8 +200,12 @@ func TestWallClockJumps(t *testing.T) {
 					if op = s.ended(op); op.State != "done" {
 						t.Fatalf("restore: %+v", op.Error)
 					}
-					if op := s.prune(); s.ended(op).State != "done" {
-						t.Errorf("prune: %+v", op.Error)
+					op, err = s.c.Prune(t.Context(), snapline.PruneRequest{Group: "g", Keep: snapline.KeepPolicy{Last: 1}})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if op = s.ended(op); op.State != "done" || len(op.Prune.Deleted) != 1 || op.Prune.Deleted[0] != first {
+						t.Errorf("prune: %+v, %v; the second is the later one", op.Prune, op.Error)
 					}
 				})
 			})

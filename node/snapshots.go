@@ -9,7 +9,7 @@ import (
 )
 
 // Snapshots lists the committed snapshots of one group, or of all, oldest
-// first. Records that cannot be read are reported in the log, beside the good
+// first: of one group by its rounds, of all by their times. Records that cannot be read are reported in the log, beside the good
 // ones: one bad record must not hide the rest.
 func (c *Coordinator) Snapshots(ctx context.Context, g snapline.GroupName) ([]snapline.Snapshot, error) {
 	all, err := c.Repository.List(ctx)
@@ -24,6 +24,9 @@ func (c *Coordinator) Snapshots(ctx context.Context, g snapline.GroupName) ([]sn
 		if g == "" || s.Group.Name == g {
 			out = append(out, s)
 		}
+	}
+	if g != "" {
+		snapline.SortByRound(out)
 	}
 	return out, nil
 }
