@@ -26,6 +26,7 @@ import (
 	"github.com/snapline/snapline/node"
 	"github.com/snapline/snapline/repository"
 	"github.com/snapline/snapline/repository/location"
+	"github.com/snapline/snapline/trust"
 )
 
 // asProgram, when set, makes the test binary the snapline program.
@@ -82,6 +83,7 @@ func newInstallation(t *testing.T) *installation {
 		t.Fatalf("%v: %s", err, out)
 	}
 	names, ports := []string{"c1", "c2", "c3"}, freePorts(t, 6)
+	s.authority(names)
 	var members []string
 	for i, name := range names {
 		members = append(members, fmt.Sprintf("%s=127.0.0.1:%d", name, ports[i]))
@@ -112,6 +114,71 @@ func newInstallation(t *testing.T) *installation {
 	t.Cleanup(user.Close)
 	s.user = user
 	return s
+}
+
+// authority makes the cluster's, and brings it to all coordinators.
+func (s *installation) authority(names []string) {
+	s.t.Helper()
+	first := filepath.Join(s.dir, names[0], "trust")
+	if out, err := s.program("init", "--data", filepath.Dir(first), "--out", filepath.Join(s.dir, "operator.pem")).CombinedOutput(); err != nil {
+		s.t.Fatalf("%v: %s", err, out)
+	}
+	files, err := os.ReadDir(first)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, name := range names[1:] {
+		dir := filepath.Join(s.dir, name, "trust")
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			s.t.Fatal(err)
+		}
+		for _, f := range files {
+			b, err := os.ReadFile(filepath.Join(first, f.Name()))
+			if err == nil {
+				err = os.WriteFile(filepath.Join(dir, f.Name()), b, 0o600)
+			}
+			if err != nil {
+				s.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// join makes a host's token and joins with it.
+func (s *installation) join(h snapline.HostName) *trust.Holder {
+	s.t.Helper()
+	made, err := s.user.CreateToken(s.t.Context(), snapline.TokenRequest{Host: h})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	token, err := trust.ParseToken(made.Token)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	conn, err := nats.Dial(s.t.Context(), nats.DialOptions{URL: strings.Join(s.urls, ","), As: trust.ToToken(token.ID()), TLS: trust.Pinned(token), Token: token.Password()})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(s.t.Context(), takeoverLimit)
+	defer cancel()
+	for {
+		if err = conn.WaitConnected(ctx); err != nil {
+			break
+		}
+		var c *trust.Credential
+		if c, err = trust.Join(ctx, conn, token, h); err == nil {
+			return trust.NewHolder(c, nil)
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	s.t.Fatalf("join %s: %v", h, err)
+	return nil
 }
 
 func freePorts(t *testing.T, n int) (ports []int) {
@@ -205,7 +272,7 @@ func (s *installation) startAgents() {
 	}
 	air := &air{seen: map[uint64]map[uint32]snapline.Codepoint{}}
 	for i := 1; i <= 3; i++ {
-		conn, err := nats.Dial(s.t.Context(), nats.DialOptions{URL: strings.Join(s.urls, ","), As: snapline.ToAgent(host(i))})
+		conn, err := nats.Dial(s.t.Context(), nats.DialOptions{URL: strings.Join(s.urls, ","), As: snapline.ToAgent(host(i)), TLS: s.join(host(i)).Client(snapline.KindCoordinator)})
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -276,7 +343,7 @@ func (s *installation) mustTake() snapline.SnapshotID {
 }
 
 // TestThreeProcesses kills the coordinator that leads, a real process with
-// clustered JetStream, in the middle of a cut, of storing and of a restore. Users
+// clustered JetStream and TLS between all, in the middle of a cut, of storing and of a restore. Users
 // and agents know the addresses of all three, and notice nothing but the time.
 func TestThreeProcesses(t *testing.T) {
 	if testing.Short() {
