@@ -69,8 +69,7 @@ func (s *site) recordFile(id snapline.SnapshotID) string {
 	return filepath.Join(s.repository(), "snapshots", string(id))
 }
 
-// packFile is the largest of the packs that the first snapshot has made, which
-// it needs to the last byte.
+// packFile is the largest of the packs that the first snapshot has made.
 func (f *faults) packFile(t *testing.T) string {
 	t.Helper()
 	largest, size := "", int64(0)
