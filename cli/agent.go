@@ -109,11 +109,11 @@ func runAgent(ctx context.Context, o agentOptions) error {
 	if err != nil {
 		return err
 	}
-	options, err := o.storage.options()
+	data, err := filepath.Abs(o.data)
 	if err != nil {
 		return err
 	}
-	data, err := filepath.Abs(o.data)
+	options, err := o.storage.options(data)
 	if err != nil {
 		return err
 	}
@@ -124,9 +124,6 @@ func runAgent(ctx context.Context, o agentOptions) error {
 	processors, err := o.gentle.processors(runtime.NumCPU())
 	if err != nil {
 		return err
-	}
-	if o.gentle.on && options.CacheDir == "" {
-		options.CacheDir = filepath.Join(data, "cache") // each worker opens the index anew
 	}
 	hypervisor, err := qemu.New(qemu.Options{Bridges: bridges, DiskDirs: diskDirs,
 		LogDir: filepath.Join(data, "log"), StateDir: filepath.Join(data, "state")})
@@ -150,7 +147,7 @@ func runAgent(ctx context.Context, o agentOptions) error {
 	a, err := node.NewAgent(node.AgentConfig{
 		Host: snapline.HostName(o.name), Version: Version(), Dir: data, Bus: conn, Hypervisor: hypervisor, Gates: gates, Fences: gates,
 		OpenRepository: func(ctx context.Context, at string) (snapline.Repository, error) {
-			r, err := openRepository(ctx, at, secret, options)
+			r, err := openRepository(ctx, at, secret, o.storage.near(at, options))
 			if err != nil {
 				return nil, err // r is a nil pointer, which a Repository that is one is not
 			}

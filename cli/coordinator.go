@@ -121,7 +121,7 @@ func runCoordinator(ctx context.Context, o coordinatorOptions) error {
 	if err != nil {
 		return err
 	}
-	options, err := o.storage.options()
+	options, err := o.storage.options(o.data)
 	if err != nil {
 		return err
 	}

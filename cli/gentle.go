@@ -47,7 +47,7 @@ func NewStoreCommand() *cobra.Command {
 		Use: "store", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = gentle.Lower() // where it is not permitted, the agent's governor still does its part
-			options, err := storage.options()
+			options, err := storage.options("")
 			if err != nil {
 				return err
 			}
@@ -57,7 +57,8 @@ func NewStoreCommand() *cobra.Command {
 				if err != nil {
 					return nil, err
 				}
-				r, err := openRepository(ctx, repo.where(processDeps()), secret, options)
+				at := repo.where(processDeps())
+				r, err := openRepository(ctx, at, secret, storage.near(at, options))
 				if err != nil {
 					return nil, err
 				}

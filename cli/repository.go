@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/pflag"
 
@@ -101,25 +102,42 @@ type storageFlags struct {
 	uploadRate string
 }
 
+// nearBytes is how much of a repository on other machines an agent keeps, unless
+// it is told: the packs of its latest snapshots, so that a restore need not fetch
+// them twice, to check them and to use them.
+const nearBytes = 2 << 30
+
 func (f *storageFlags) register(fs *pflag.FlagSet) {
-	f.cacheFlag.register(fs)
-	fs.StringVar(&f.cacheSize, "cache-size", "0", "`SIZE` up to which packs are kept in --cache, like 20GiB; 0: only the index is, which is right for a repository on this machine")
+	fs.StringVar(&f.cache, "cache", "", "`DIR` of this machine for the repository's index, 8 MiB for each GiB of different pages, and for packs; it can be lost (default: cache in --data)")
+	fs.StringVar(&f.cacheSize, "cache-size", "", "`SIZE` up to which packs are kept in --cache, like 20GiB; 0: only the index is (default: 2GiB on an agent, if the repository is not a directory)")
 	fs.StringVar(&f.uploadRate, "upload-rate", "", "`RATE` at which the repository is written at the most, like 20MiB/s or 200Mbit/s (default: no limit)")
 }
 
-func (f *storageFlags) options() (repository.Options, error) {
+// options are those of a program that has a directory of its own.
+func (f *storageFlags) options(data string) (repository.Options, error) {
 	o := repository.Options{CacheDir: f.cache}
+	if o.CacheDir == "" && data != "" {
+		o.CacheDir = filepath.Join(data, "cache")
+	}
 	var err error
 	if o.UploadRate, err = blob.ParseRate(f.uploadRate); err != nil {
 		return o, invalid("", "--upload-rate: %v", err)
 	}
+	if f.cacheSize == "" {
+		return o, nil
+	}
 	if o.CacheBytes, err = parseSize(f.cacheSize); err != nil {
 		return o, invalid("", "--cache-size: %v", err)
 	}
-	if o.CacheBytes > 0 && o.CacheDir == "" {
-		return o, invalid("name a directory with --cache", "--cache-size needs a place")
-	}
 	return o, nil
+}
+
+// near are an agent's options for the repository at a location.
+func (f *storageFlags) near(at string, o repository.Options) repository.Options {
+	if f.cacheSize == "" && location.Remote(at) {
+		o.CacheBytes = nearBytes
+	}
+	return o
 }
 
 // cacheFlag is where the index is kept on this machine.

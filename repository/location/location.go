@@ -60,6 +60,13 @@ func Check(location string) error {
 	return err
 }
 
+// Remote reports whether a location, which has to be a good one, is reached over
+// the network by us: not a directory, whatever that is mounted from.
+func Remote(location string) bool {
+	p, err := parse(location)
+	return err == nil && p.path == ""
+}
+
 // Redact is the location in one spelling and without secrets, for messages and
 // logs. Of what cannot be understood it shows the scheme at the most.
 func Redact(location string) string {

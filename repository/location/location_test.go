@@ -101,6 +101,14 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+func TestRemote(t *testing.T) {
+	for in, want := range map[string]bool{"/srv/repo": false, "repo": false, "file:///srv/repo": false, "s3://bucket/p?endpoint=https://s3.host": true} {
+		if Remote(in) != want {
+			t.Errorf("Remote(%s) = %v", in, !want)
+		}
+	}
+}
+
 func TestRedact(t *testing.T) {
 	for _, in := range []string{
 		"s3://KEY:hunter2@bucket/p", "s3://bucket?secret=hunter2", "s3://bucket?endpoint=https://u:hunter2@host", "sftp://u:hunter2@host/", "s3:hunter2", "file://u:hunter2@/x",
