@@ -21,7 +21,8 @@ func drainCommand(e *env) *cobra.Command {
 		Short: "Give a host back to its owner: its groups go on elsewhere",
 		Long: `Give a host back to its owner. Each group that has members there is snapshotted
 and the whole group restored from that snapshot, without the host, which gets no
-more members until it is undrained.
+more members until it is undrained. What a group does between its snapshot and
+its restore, some seconds, is taken back.
 
 What has not gone at the deadline is ended there if its group is protected, and
 the group comes back by recovery; members of groups that are not protected run
