@@ -36,7 +36,7 @@ func TestAdoptRefuses(t *testing.T) {
 	for path, want := range map[string]string{
 		"":                         "no QMP socket given",
 		"relative":                 "absolute path",
-		filepath.Join(dir, "none"): "does not exist: is the VM running",
+		filepath.Join(dir, "none"): "does not exist: the VM is not running",
 		file:                       "is not a socket",
 		dead:                       "the VM is not running",
 		foreign:                    "not a QEMU",
