@@ -36,9 +36,12 @@ type options struct {
 	runs    int // of each method on the single machine
 	takes   int // of each strategy on the group
 	repeats int // of each program on the memory images
-	large   int // GiB of a machine that does not exist; 0 for none
-	deaths  int // of hosts
-	parts   string
+	// restores of each kind. More of them, because one in four here waits for the
+	// kernel to find memory for QEMU, for up to half a second, however it is fed.
+	restores int
+	large    int // GiB of a machine that does not exist; 0 for none
+	deaths   int // of hosts
+	parts    string
 }
 
 func run() int {
@@ -63,7 +66,8 @@ func run() int {
 	flag.StringVar(&o.out, "out", "out", "folder for bench.json")
 	flag.IntVar(&o.runs, "runs", 7, "runs of each method on one machine")
 	flag.IntVar(&o.takes, "takes", 9, "snapshots of the group by each strategy")
-	flag.IntVar(&o.repeats, "repeats", 5, "runs of each backup program, and of each way to restore")
+	flag.IntVar(&o.repeats, "repeats", 5, "runs of each backup program")
+	flag.IntVar(&o.restores, "restores", 15, "runs of each way to restore")
 	flag.IntVar(&o.large, "large", 0, "also store and read the image of a generated machine of so many GiB")
 	flag.StringVar(&o.parts, "parts", "single,group,gate,repository,gentle,recovery", "what to measure")
 	flag.IntVar(&o.deaths, "deaths", 5, "deaths of a host under a protected group")

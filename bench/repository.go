@@ -73,7 +73,7 @@ func measureRepository(ctx context.Context, o options) (_ *repositoryResult, err
 	}
 	last := len(versions)
 	back := &restore{g, repo, snapline.NewSnapshotID("bench", snapline.Round(last)), files[formStream][last-1]}
-	if r.Restore, err = restoreAll(ctx, back, o.repeats); err != nil {
+	if r.Restore, err = restoreAll(ctx, back, o.restores); err != nil {
 		return nil, err
 	}
 	if o.large > 0 {
