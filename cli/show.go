@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -141,7 +142,7 @@ func printVerdict(p printer, v *snapline.Verdict) error {
 		return nil
 	}
 	err := p.line("%s", v.Text)
-	if v.State != snapline.Consistent {
+	if more := !(len(v.Reasons) == 1 && strings.HasSuffix(v.Text, v.Reasons[0])); more && v.State != snapline.Consistent {
 		err = errors.Join(err, printReasons(p, v.Reasons))
 	}
 	if v.Channel != nil {

@@ -163,7 +163,7 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 		change func(w *pairOf) []snapline.Trace
 		want   string
 	}{
-		{"no trace", func(*pairOf) []snapline.Trace { return nil }, "unproven: there is no trace"},
+		{"no trace", func(*pairOf) []snapline.Trace { return nil }, "unproven: there is no trace, as of a barrier cut"},
 		{"one trace", func(w *pairOf) []snapline.Trace { return []snapline.Trace{w.n1} }, "unproven: the trace of n2 is missing"},
 		{"one trace twice", func(w *pairOf) []snapline.Trace { return []snapline.Trace{w.n1, w.n1, w.n2} }, "unproven: there are two traces of n1"},
 		{"of a stranger", func(w *pairOf) []snapline.Trace { return []snapline.Trace{w.n1, w.n2, {Member: "n3"}} }, "unproven: there is a trace of n3, which is no member"},

@@ -164,7 +164,7 @@ func (m *matcher) allocate() {
 // assign finds each member's trace, in the order of time.
 func (m *matcher) assign(traces []snapline.Trace) {
 	if len(traces) == 0 {
-		m.reasons = append(m.reasons, "there is no trace")
+		m.reasons = append(m.reasons, "there is no trace, as of a barrier cut")
 		return
 	}
 	at := make(map[snapline.MemberName]int, len(m.members))
