@@ -73,6 +73,8 @@ func TestFaults(t *testing.T) {
 	audit(t, f.bank) // through all of that
 	t.Run("qemu killed", f.qemuKilled)
 	f.tidy(t)
+	t.Run("host rebooted", f.hostRebooted)
+	f.tidy(t)
 }
 
 // unharmed checks what every crash has in common: each member runs and hears
