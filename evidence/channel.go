@@ -279,7 +279,7 @@ func (c *channeler) conclude() {
 }
 
 func channelText(c snapline.Channel) string {
-	text := "channel: " + count(c.InTransit, "packet", "packets") + " in transit"
+	text := "channel: " + count(c.InTransit, "packet", "packets") + " under way at the cut"
 	switch {
 	case c.InTransit == 0:
 	case c.Kept == c.InTransit:

@@ -80,8 +80,8 @@ func (w *pairOf) armed() evidence.Channel {
 
 func TestChannel(t *testing.T) {
 	const (
-		nothing = "channel: 0 packets in transit"
-		one1    = "channel: 1 packet in transit, all kept"
+		nothing = "channel: 0 packets under way at the cut"
+		one1    = "channel: 1 packet under way at the cut, all kept"
 	)
 	group := netip.MustParseAddrPort("239.1.1.1:7")
 	toGroup := func(p snapline.Packet) snapline.Packet { p.Destination = group; return p }
@@ -112,7 +112,7 @@ func TestChannel(t *testing.T) {
 		{"nobody knows when the VM stood still", newPair().sent(udp(50, 1, 7), udp(99, 2, 7), udp(99, 3, 7)).received(udp(90, 1, 7), udp(105, 2, 7), udp(110, 3, 7)).channel(),
 			one1 + "; not complete; 2 packets of which it is not certain on which side of the cut they are"},
 		{"not kept", newPair().still().sent(udp(50, 1, 7), udp(51, 2, 8)).received(udp(120, 1, 7), udp(121, 2, 8)).channel(1),
-			"channel: 2 packets in transit, 1 kept; not complete; 1 packet in transit whose content could not be kept"},
+			"channel: 2 packets under way at the cut, 1 kept; not complete; 1 packet in transit whose content could not be kept"},
 		{"never arrived", newPair().still().sent(udp(50, 1, 7)).channel(),
 			nothing + "; not complete; 1 packet sent before the cut and not seen to arrive"},
 		{"sent before n2 recorded, perhaps", newPair().still().sent(udp(50, 1, 7)).armed(), nothing},
@@ -132,7 +132,7 @@ func TestChannel(t *testing.T) {
 		{"to a group, and one that nobody heard", multicast.channel(), one1},
 		{"TCP sends again", newPair().still().sent(tcp(50, 1, 500, 100, 1, 5), tcp(51, 2, 600, 100, 1, 5), tcp(52, 3, 700, 100, 1, 5), tcp(105, 4, 800, 100, 1, 5)).
 			received(tcp(120, 1, 500, 100, 1, 5), tcp(121, 2, 600, 100, 1, 5), tcp(122, 4, 800, 100, 1, 5)).channel(2),
-			"channel: 2 packets in transit, 1 kept, TCP sends the others again"},
+			"channel: 2 packets under way at the cut, 1 kept, TCP sends the others again"},
 		{"one fragment of two", newPair().still().sent(part(50, 1, false), part(51, 1, true)).received(part(90, 1, false), part(120, 1, true)).channel(), one1},
 		{"a fragment is missing", newPair().still().sent(part(50, 1, false), part(51, 1, true)).received(part(120, 1, false)).channel(),
 			one1 + "; not complete; 1 packet sent before the cut and not seen to arrive"},
