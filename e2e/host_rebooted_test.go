@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
@@ -19,29 +18,28 @@ import (
 func (f *faults) hostRebooted(t *testing.T) {
 	f.awaitAgents(t)
 	host, _ := f.victim(t)
-	disks := filepath.Join(f.Dir, "disks", host, "*")
 	op := f.strike(t, snapline.Colour, moment{"n2", "storing"}, func() {
 		if err := f.KillHost(t.Context(), host); err != nil {
 			t.Fatal(err)
 		}
 	})
-	left, err := filepath.Glob(disks)
-	if err != nil || !slices.ContainsFunc(left, notDisk) {
+	left, err := f.BesideDisks(host)
+	if err != nil || len(left) == 0 {
 		t.Errorf("the power failed before there was an overlay: %v, %v", left, err)
 	}
 	f.blames(t, f.aborted(t, op, snapline.CodeFailed), "n2", host)
 	f.awaitUngatedOn(t, lostLimit, f.others(host)...)
 	f.restartAgent(t, host)
 	await(t, 20*time.Second, "the disk is one file again", func(context.Context) error {
-		left, err := filepath.Glob(disks)
-		if err != nil || len(left) == 0 || slices.ContainsFunc(left, notDisk) {
+		left, err := f.BesideDisks(host)
+		if err != nil || len(left) > 0 {
 			return fmt.Errorf("beside the disks of %s: %v, %v", host, left, err)
 		}
 		return nil
 	})
-	whole, err := filepath.Glob(disks)
-	if err != nil {
-		t.Fatal(err)
+	whole, err := filepath.Glob(filepath.Join(f.Dir, "disks", host, "*"))
+	if err != nil || len(whole) == 0 {
+		t.Fatalf("disks: %v, %v", whole, err)
 	}
 	for _, disk := range whole {
 		if out, err := exec.CommandContext(t.Context(), "qemu-img", "check", disk).CombinedOutput(); err != nil {

@@ -103,3 +103,14 @@ func up(name string) error {
 	}
 	return nil
 }
+
+func down(name string) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("take down %s: %w", name, err)
+	}
+	if err := netlink.LinkSetDown(link); err != nil {
+		return fmt.Errorf("take down %s: %w", name, err)
+	}
+	return nil
+}
