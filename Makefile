@@ -9,7 +9,7 @@ VERSION ?= $(shell git describe --always --dirty --tags 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X github.com/snapline/snapline/cli.version=$(VERSION)
 BIN     := bin/snapline
 
-.PHONY: help build package package-if-possible s3 demo test test-fast soak model bench generate generate-check lint deps deps-generate clean
+.PHONY: help build package package-if-possible s3 demo test test-fast soak chaos model bench generate generate-check lint deps deps-generate clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -63,6 +63,12 @@ soak: ## a million seeded histories, twenty thousand with real TCP, and the expl
 	$(GO) test ./protocol/sim -run 'TestHistories$$' -timeout 0 -histories 1000000
 	$(GO) test ./protocol/tcpsim -run 'TestStreams$$' -timeout 0 -v -histories 20000
 	$(GO) test ./protocol/explore -run 'TestDeep' -timeout 0 -v -deep 5000000
+
+MINUTES ?= 10
+SEED    ?= 1
+
+chaos: deps build ## kill, freeze, cut off and fill up the lab for MINUTES=10, drawn from SEED=1; writes out/chaos.json
+	$(GO) run ./chaos -minutes $(MINUTES) -seed $(SEED)
 
 model: deps ## explore the protocol's models with Spin, the large ones too
 	$(GO) run ./model/check
