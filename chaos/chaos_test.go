@@ -31,7 +31,7 @@ func TestChaos(t *testing.T) {
 		}
 	}
 	o := options{program: filepath.Join(dir, "snapline"), guest: filepath.Join(dir, "snapline-bank"), out: t.TempDir(), name: fmt.Sprintf("t%d", os.Getpid()),
-		seed: 53, length: time.Hour, steps: 2, every: 15 * time.Second, memory: 192}
+		seed: 53, length: time.Hour, steps: 2, every: 15 * time.Second, memory: 256}
 	r, err := playAll(t.Context(), o, []string{string(lab.Etcd)})
 	if err != nil {
 		t.Fatal(err)

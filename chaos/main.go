@@ -41,7 +41,7 @@ func run() int {
 	flag.DurationVar(&o.every, "every", 15*time.Second, "interval of the protections' snapshots")
 	groups := flag.String("groups", "bank,etcd", "which groups, side by side")
 	flag.Parse()
-	o.name, o.memory = "chaos", 224
+	o.name, o.memory = "chaos", 256
 	o.length = time.Duration(*minutes * float64(time.Minute))
 	if guest := filepath.Join(filepath.Dir(o.program), "snapline-bank"); exists(guest) {
 		o.guest = guest

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // labName is unique to this test process, and short.
@@ -69,6 +70,35 @@ func TestLabsAreApart(t *testing.T) {
 	}
 	if all, err := existing(b.Name); err != nil || len(all) != 3 {
 		t.Fatalf("after Down of the other lab: %v %v", all, err)
+	}
+}
+
+// Nothing passes a cable that was pulled, and everything one that is back.
+func TestUnplug(t *testing.T) {
+	n := newNetwork(t, Network{Name: labName("a"), Hosts: 2})
+	h1, h2 := n.Namespace("h1"), n.Namespace("h2")
+	if err := h2.Unplug(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	var l net.Listener
+	if err := h2.Do(func() (err error) {
+		l, err = net.Listen("tcp", net.JoinHostPort(HostAddress(2), "8"))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if c, err := h1.DialContext(ctx, "tcp", l.Addr().String()); err == nil {
+		c.Close()
+		t.Error("a host without a cable was reached")
+	}
+	if err := h2.Plug(); err != nil {
+		t.Fatal(err)
+	}
+	if got := exchange(t, h2, HostAddress(2), h1, "back"); got != "back" {
+		t.Errorf("got %q", got)
 	}
 }
 
