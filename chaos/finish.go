@@ -66,7 +66,7 @@ func (s *site) repositoryEmpty(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.prune(ctx); err != nil {
+	if err := s.prune(ctx, snapline.PruneRequest{}); err != nil {
 		return err
 	}
 	left, err := filepath.Glob(filepath.Join(s.repository, "packs", "*", "*"))
@@ -77,8 +77,8 @@ func (s *site) repositoryEmpty(ctx context.Context) error {
 }
 
 // prune frees what deleted snapshots have left.
-func (s *site) prune(ctx context.Context) error {
-	op, err := s.api.Prune(ctx, snapline.PruneRequest{})
+func (s *site) prune(ctx context.Context, r snapline.PruneRequest) error {
+	op, err := s.api.Prune(ctx, r)
 	if err != nil {
 		return err
 	}

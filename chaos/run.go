@@ -126,7 +126,7 @@ func (s *site) spare(ctx context.Context) error {
 	if err := unix.Statfs(s.repository, &st); err != nil || int64(st.Blocks-st.Bfree)*st.Bsize < repositoryRoom/4 {
 		return err
 	}
-	return s.busy(s.prune(ctx))
+	return s.busy(s.prune(ctx, snapline.PruneRequest{Group: s.group, Keep: snapline.KeepPolicy{Last: keep}}))
 }
 
 // look makes all checks, in the order in which one explains the next.
@@ -187,10 +187,11 @@ func (s *site) begin(ctx context.Context, st step) error {
 	return nil
 }
 
-// busy is no error: another operation on the group was there first, or has just
-// deleted the snapshot.
+// busy is no error, nor is refused: another operation on the group was there first,
+// has just deleted the snapshot, or has left a quarantine.
 func (s *site) busy(err error) error {
-	if e := (*snapline.Error)(nil); errors.As(err, &e) && (e.Code == snapline.CodeBusy || e.Code == snapline.CodeNotFound) {
+	may := []snapline.Code{snapline.CodeBusy, snapline.CodeRefused, snapline.CodeNotFound}
+	if e := (*snapline.Error)(nil); errors.As(err, &e) && slices.Contains(may, e.Code) {
 		return nil
 	}
 	return err
