@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"math"
 	"slices"
@@ -141,6 +142,8 @@ type register struct {
 	cuts  map[string]string // never changed once made
 }
 
+var hashSeed = maphash.MakeSeed()
+
 var model = porcupine.Model{
 	Init: func() any { return register{} },
 	Step: func(state, input, _ any) (bool, any) {
@@ -167,6 +170,7 @@ var model = porcupine.Model{
 		x, y := a.(register), b.(register)
 		return x.value == y.value && maps.Equal(x.cuts, y.cuts)
 	},
+	Hash: func(state any) uint64 { return maphash.String(hashSeed, state.(register).value) },
 	DescribeOperation: func(input, _ any) string {
 		o := input.(operation)
 		switch o.Action {
