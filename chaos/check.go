@@ -20,9 +20,17 @@ import (
 // attempts, which grow to half a minute.
 const wellLimit = 3 * time.Minute
 
-// awaitWell waits for a moment at which everything is as it should be.
-func (s *site) awaitWell(ctx context.Context) error {
-	return await(ctx, wellLimit, func() error { return s.well(ctx) })
+// awaitWell waits for a moment at which everything is as it should be. It says what
+// it had to wait for last.
+func (s *site) awaitWell(ctx context.Context) (last error, err error) {
+	err = await(ctx, wellLimit, func() error {
+		err := s.well(ctx)
+		if err != nil {
+			last = err
+		}
+		return err
+	})
+	return last, err
 }
 
 // well is one look at what has to be true of a protected group while no operation is

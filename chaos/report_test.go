@@ -12,7 +12,7 @@ import (
 )
 
 func TestReportCountsEvents(t *testing.T) {
-	w := newWatch(nil, "bank")
+	w := newWatch(nil)
 	restored := event(24, snapline.EventRestored, "bank-1", "3")
 	restored.Lost = &snapline.LostInterval{From: at(10), To: at(24)}
 	for i, e := range []snapline.Event{

@@ -55,7 +55,7 @@ func play(ctx context.Context, o options, w lab.Workload, r *groupReport) (err e
 		}()
 		check = &etcdCheck{load: newLoad(clients), watch: s.watch, out: o.out}
 	}
-	if err := s.awaitWell(ctx); err != nil {
+	if _, err := s.awaitWell(ctx); err != nil {
 		return fmt.Errorf("the lab did not come to rest before anything was done to it: %w", err)
 	}
 	running, stop := context.WithCancel(ctx)
@@ -132,7 +132,8 @@ func (s *site) spare(ctx context.Context) error {
 // look makes all checks, in the order in which one explains the next.
 func (s *site) look(ctx context.Context, number int, check workloadCheck, r *groupReport) {
 	began := time.Now()
-	if err := s.awaitWell(ctx); err != nil {
+	last, err := s.awaitWell(ctx)
+	if err != nil {
 		if ctx.Err() == nil {
 			r.violate(number, "well", err)
 		}
@@ -157,7 +158,11 @@ func (s *site) look(ctx context.Context, number int, check workloadCheck, r *gro
 			return
 		}
 		r.Checks["workload"]++
-		s.say("  well after %.1f s; %s", well.Seconds(), text)
+		waited := ""
+		if last != nil {
+			waited = fmt.Sprintf(" (%v)", last)
+		}
+		s.say("  well after %.1f s%s; %s", well.Seconds(), waited, text)
 		return
 	}
 }

@@ -63,7 +63,10 @@ func newSite(ctx context.Context, o options, workload lab.Workload, say func(str
 		return nil, err
 	}
 	lo := lab.Options{Name: s.name, Hosts: size, Workload: workload, MemMB: o.memory, Snapline: o.program, Guest: o.guest,
-		Repository: s.repository, KeyFile: key, DiskMB: 128}
+		Repository: s.repository, KeyFile: key}
+	if workload == lab.Bank {
+		lo.DiskMB = 64 // so that disks are part of it
+	}
 	if s.lab, err = lab.Up(ctx, lo, func(text string) { say("%s", text) }); err != nil {
 		return nil, err
 	}
@@ -89,7 +92,7 @@ func (s *site) protect(ctx context.Context, every time.Duration) error {
 	if _, err := s.api.Apply(ctx, g); err != nil {
 		return err
 	}
-	s.watch = newWatch(s.api, s.group)
+	s.watch = newWatch(s.api)
 	_, err := s.api.Protect(ctx, snapline.ProtectRequest{Group: s.group, EveryMS: float64(every.Milliseconds()), Keep: snapline.KeepPolicy{Last: keep}})
 	return err
 }

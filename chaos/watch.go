@@ -16,8 +16,7 @@ import (
 // never came to write down before it was killed, and what is known of snapshots that
 // may be deleted meanwhile. Safe for use from several goroutines.
 type watch struct {
-	api   *api.Client
-	group snapline.GroupName
+	api *api.Client
 
 	mu     sync.Mutex
 	events map[eventKey]snapline.Event
@@ -42,8 +41,8 @@ type asked struct {
 	at       time.Time // before it was asked for
 }
 
-func newWatch(c *api.Client, g snapline.GroupName) *watch {
-	return &watch{api: c, group: g, events: map[eventKey]snapline.Event{}, cuts: map[snapline.SnapshotID]span{}}
+func newWatch(c *api.Client) *watch {
+	return &watch{api: c, events: map[eventKey]snapline.Event{}, cuts: map[snapline.SnapshotID]span{}}
 }
 
 // run looks until ctx ends. A coordinator that does not answer has nothing to say.
@@ -58,7 +57,7 @@ func (w *watch) run(ctx context.Context) {
 func (w *watch) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	all, err := w.api.Events(ctx, w.group, 0)
+	all, err := w.api.Events(ctx, "", 0)
 	if err != nil {
 		return
 	}
