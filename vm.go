@@ -30,7 +30,8 @@ type Hypervisor interface {
 	// end and not closed.
 	Load(ctx context.Context, m Member, info VMInfo, stream Stream, disks []StoredDisk) (VM, error)
 	// Stop ends every living instance of the member on this host at once
-	// (SIGKILL) and waits until it is gone. No instance is success.
+	// (SIGKILL) and waits until it is gone. No instance is success. What a snapshot had
+	// left of its disks is merged, if it can be.
 	Stop(ctx context.Context, m Member) error
 }
 

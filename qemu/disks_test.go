@@ -183,3 +183,25 @@ func TestNextAgentMerges(t *testing.T) {
 	releaseAll(t, done.Disks)
 	m.awaitSweep(t, m.awaitSweep(t, 0)+20)
 }
+
+// A machine that is ended while a dead agent's overlay is still in use, because
+// its member was restored elsewhere, leaves its disk whole and alone.
+func TestStopMerges(t *testing.T) {
+	m, files := diskMachine(t, 64, "virtio")
+	m.startWriting(t)
+	o := qemu.Options{StateDir: t.TempDir()}
+	vm := adopt(t, hypervisor(t, o), m)
+	capture(t, vm, filepath.Join(m.dir, "spool"))
+	m.awaitSweep(t, m.awaitSweep(t, 0)+20)
+	vm.Close()
+	if left, _ := filepath.Glob(files[0].path + ".*"); len(left) == 0 {
+		t.Fatal("there is no overlay")
+	}
+	if err := hypervisor(t, o).Stop(testContext(t), m.member()); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(files[0].path + ".*"); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	run(t, "qemu-img", "check", "-q", files[0].path)
+}

@@ -28,6 +28,9 @@ func (h *Hypervisor) Stop(ctx context.Context, m snapline.Member) error {
 	if err != nil {
 		return fmt.Errorf("stop vm %s: %w", m.Name, err)
 	}
+	// What a capture had left of its disks could wait for the next agent. What cannot
+	// be merged stays in its journal, and says so when the disks are wanted again.
+	_ = h.disks.RecoverStopped(ctx, path)
 	return nil
 }
 
