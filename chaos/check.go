@@ -44,8 +44,10 @@ func (s *site) well(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if p := status.Protection; p == nil || p.State != snapline.ProtectionOK {
-		return fmt.Errorf("the protection: %+v", p)
+	if p := status.Protection; p == nil {
+		return errors.New("the group is not protected")
+	} else if p.State != snapline.ProtectionOK {
+		return fmt.Errorf("the protection is %s: %v", p.State, p.Reasons)
 	}
 	if status.Last == "" {
 		return errors.New("there is no snapshot")
@@ -64,8 +66,11 @@ func (s *site) well(ctx context.Context) error {
 			return err
 		}
 		spool, err := os.ReadDir(filepath.Join(s.data(h.Name), "spool"))
-		if err != nil || len(spool) > 0 {
-			return fmt.Errorf("in the spool of %s: %v, %w", h.Name, spool, err)
+		if err != nil {
+			return err
+		}
+		if len(spool) > 0 {
+			return fmt.Errorf("in the spool of %s: %v", h.Name, spool)
 		}
 	}
 	// A round that has begun meanwhile explains all of it, so this comes last.

@@ -29,12 +29,12 @@ import (
 //     more after the rollback. At the cut it was in a member's log, undecided, or on
 //     the way between members, and is so again each time the snapshot is restored;
 //     at the rollback it may still have been on its way from the client, whose TCP
-//     repeats it. This is an echo: an operation that need not happen.
+//     repeats it until the put is acknowledged. This is an echo.
 //
 // A put that was acknowledged before the cut is thus in it, for good; one that
 // began after the cut and was acknowledged before the rollback is gone for good;
-// and nothing else is ever read. Echoes that may happen until the next rollback
-// end with it: one that does not happen is as one right before it, whose effect nobody saw.
+// and nothing else is ever read. Echoes, and rollbacks of restores that may not have come
+// that far, are operations that may happen or not; none outlives the next rollback.
 
 // never is when an operation returns of which nobody knows that it has.
 const never = math.MaxInt64
@@ -58,8 +58,8 @@ type operation struct {
 	Value    string `json:"value"` // put, or got; "" for a key that is not there
 	Snapshot string `json:"snapshot,omitempty"`
 	Call     int64  `json:"call"`
-	Return   int64  `json:"return"` // never: nobody knows its outcome
-	Echo     bool   `json:"echo,omitempty"`
+	Return   int64  `json:"return"`        // never: nobody knows its outcome
+	May      bool   `json:"may,omitempty"` // it need not happen
 }
 
 func (o operation) overlaps(from, to int64) bool { return o.Call <= to && o.Return >= from }
@@ -114,21 +114,16 @@ func expand(key string, seen []operation, all []restoration) (out []operation) {
 			out = append(out, operation{Client: -1, Action: cut, Key: key, Snapshot: r.Snapshot, Call: r.CutFrom, Return: r.CutTo})
 		}
 		if r.Possible {
-			r.To = r.until // one that did not happen is as one right before the next
+			r.To = r.until
 		}
-		out = append(out, operation{Client: -1, Action: rollback, Key: key, Snapshot: r.Snapshot, Call: r.From, Return: r.To})
+		out = append(out, operation{Client: -1, Action: rollback, Key: key, Snapshot: r.Snapshot, Call: r.From, Return: r.To, May: r.Possible})
 		for i, p := range puts {
-			// An echo may itself be under way at a later cut.
-			if slices.ContainsFunc(p, func(o operation) bool { return o.overlaps(r.CutFrom, r.CutTo) || o.overlaps(r.From, r.To) }) {
-				e := p[0]
-				e.Call, e.Return, e.Echo = r.From, r.until, true
-				puts[i] = append(p, e)
-			}
+			puts[i] = append(p, echoes(p, r)...)
 		}
 	}
 	for _, p := range puts {
 		for _, o := range p {
-			if o.Return < never && !o.Echo || gotSince(o) {
+			if o.Return < never && !o.May || gotSince(o) {
 				out = append(out, o)
 			}
 		}
@@ -142,29 +137,58 @@ type register struct {
 	cuts  map[string]string // never changed once made
 }
 
+// echoes are what may come again of a put, and of its earlier echoes, after a
+// rollback.
+func echoes(p []operation, r restoration) (all []operation) {
+	e := p[0]
+	e.May = true
+	for _, o := range p {
+		if o.overlaps(r.CutFrom, r.CutTo) { // it is in what was restored
+			e.Call, e.Return = r.From, r.until
+			return []operation{e}
+		}
+		if o.overlaps(r.From, r.To) { // it goes on through it
+			e.Call, e.Return = max(o.Call, r.From), min(o.Return, r.until)
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
 var hashSeed = maphash.MakeSeed()
 
-var model = porcupine.Model{
-	Init: func() any { return register{} },
-	Step: func(state, input, _ any) (bool, any) {
+// model is the register as porcupine takes it: a set of states, for it is not known
+// which of the operations that may happen have.
+var model = (&porcupine.NondeterministicModel{
+	Init: func() []any { return []any{register{}} },
+	Step: func(state, input, _ any) []any {
 		s, o := state.(register), input.(operation)
+		var next []any
+		if o.May {
+			next = append(next, s)
+		}
 		switch o.Action {
 		case put:
-			return true, register{o.Value, s.cuts}
+			next = append(next, register{o.Value, s.cuts})
 		case get:
-			return o.Value == s.value, s
+			if o.Value == s.value {
+				next = append(next, s)
+			}
 		case cut:
 			cuts := maps.Clone(s.cuts)
 			if cuts == nil {
 				cuts = map[string]string{}
 			}
 			cuts[o.Snapshot] = s.value
-			return true, register{s.value, cuts}
+			next = append(next, register{s.value, cuts})
 		case rollback:
-			value, made := s.cuts[o.Snapshot]
-			return made, register{value, s.cuts}
+			if value, made := s.cuts[o.Snapshot]; made {
+				next = append(next, register{value, s.cuts})
+			}
+		default:
+			panic("chaos: unknown action " + o.Action)
 		}
-		panic("chaos: unknown action " + o.Action)
+		return next
 	},
 	Equal: func(a, b any) bool {
 		x, y := a.(register), b.(register)
@@ -173,19 +197,17 @@ var model = porcupine.Model{
 	Hash: func(state any) uint64 { return maphash.String(hashSeed, state.(register).value) },
 	DescribeOperation: func(input, _ any) string {
 		o := input.(operation)
-		switch o.Action {
-		case put, get:
-			echo := ""
-			if o.Echo {
-				echo = " again"
-			}
-			return fmt.Sprintf("%s %q%s", o.Action, o.Value, echo)
-		default:
-			return fmt.Sprintf("%s %s", o.Action, o.Snapshot)
+		what := fmt.Sprintf("%s %q", o.Action, o.Value)
+		if o.Action == cut || o.Action == rollback {
+			what = fmt.Sprintf("%s %s", o.Action, o.Snapshot)
 		}
+		if o.May {
+			what = "perhaps " + what
+		}
+		return what
 	},
 	DescribeState: func(state any) string { return fmt.Sprintf("%q", state.(register).value) },
-}
+}).ToModel()
 
 // verdict is what the model says of a history.
 type verdict struct {
@@ -218,7 +240,7 @@ func judge(history []operation, all []restoration, limit time.Duration) verdict 
 func porcupineOperations(all []operation) (out []porcupine.Operation) {
 	for i, o := range all {
 		client := o.Client
-		if o.Client < 0 || o.Echo { // one at a time each, for the picture
+		if o.Client < 0 || o.May { // one at a time each, for the picture
 			client = 1000 + i
 		}
 		out = append(out, porcupine.Operation{ClientId: client, Input: o, Call: o.Call, Return: o.Return})
