@@ -38,7 +38,6 @@ type groupReport struct {
 	NotTaken   int              `json:"snapshots_not_taken"` // refused or aborted
 	Restores   int              `json:"restores"`
 	NotDone    int              `json:"restores_failed"`
-	Evicted    int              `json:"evicted"` // members that a host still ran
 	Recoveries []recovery       `json:"recoveries"`
 	Violations []violation      `json:"violations"`
 	Events     []snapline.Event `json:"events"`
@@ -88,8 +87,6 @@ func (r *groupReport) count(w *watch) {
 			r.Taken++
 		case snapline.EventTakeFailed:
 			r.NotTaken++
-		case snapline.EventEvicted:
-			r.Evicted++
 		case snapline.EventRestoreFailed:
 			r.NotDone++
 		case snapline.EventRecovering:
@@ -154,7 +151,6 @@ func (r report) print(w io.Writer) {
 	row("all well after, median; longest", func(g *groupReport) string {
 		return medianAndMost(g.Steps, func(s stepReport) float64 { return s.WellMS / 1000 })
 	})
-	number("zombies ended", func(g *groupReport) int { return g.Evicted })
 	row("checks", func(g *groupReport) string {
 		var all []string
 		for _, name := range slices.Sorted(maps.Keys(g.Checks)) {
