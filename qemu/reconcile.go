@@ -19,12 +19,12 @@ const reconcileTime = 20 * time.Second
 // Reconcile finishes or undoes what an earlier life of this agent has left of
 // the disks of all VMs, side by side: those of dead ones by qemu-img, those of
 // running ones over their monitors, which are let go of afterwards. A VM whose
-// monitor serves somebody else is left to the next Adopt. It also gives up
-// disks that a restore had replaced, and died before it could do so. Disks that
+// monitor serves somebody else is left to the next Adopt. It also gives up disks
+// that a restore had replaced, or puts them back, if it died before that. Disks that
 // need a user's choice come as *disk.ConflictError in the error.
 func (h *Hypervisor) Reconcile(ctx context.Context) error {
 	sockets, err := h.disks.Pending()
-	all := []error{err, h.disks.FinishRestores()}
+	all := []error{err, h.disks.FinishRestores(ctx)}
 	var mu sync.Mutex
 	var wait sync.WaitGroup
 	for _, s := range sockets {

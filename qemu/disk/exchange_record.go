@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -186,19 +187,52 @@ func (s *Store) BeforeRestore(qmp, path string) error {
 	return err
 }
 
-// FinishRestores gives up what restores have kept aside whose VM has run on the
-// new disks, but whose agent died before it could do that.
-func (s *Store) FinishRestores() error {
+// FinishRestores finishes what restores of earlier lives have left: what was kept
+// aside is given up where the VM has run on the new disks, and put back where it
+// never was let run. Disks that a process has open, and those of a *KeptError, are
+// left as they are.
+func (s *Store) FinishRestores(ctx context.Context) error {
 	paths, err := filepath.Glob(filepath.Join(s.dir, "*.restore"))
 	all := []error{err}
 	for _, path := range paths {
 		r, err := readExchangeFile(path)
 		if err == nil && r.ran() {
 			err = r.giveUp(s.dir)
+		} else if err == nil && !r.Resumed {
+			err = r.putBack(ctx, s.dir)
 		}
 		all = append(all, err)
 	}
 	return errors.Join(all...)
+}
+
+// putBack puts the disks from before all restores back: what is in their place is
+// the copy of a snapshot that no VM has run on.
+func (r exchangeRecord) putBack(ctx context.Context, dir string) error {
+	for i := range r.Disks {
+		d := &r.Disks[i]
+		if err := nonexistent(checkUnused(ctx, d.Path, "raw")); errors.Is(err, ErrInUse) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		var both *KeptError
+		var err error
+		if d.Before, err = r.before(d.Path); errors.As(err, &both) {
+			return nil // BeforeRestore tells
+		} else if err != nil {
+			return err
+		}
+	}
+	for _, d := range r.Disks {
+		if _, err := identify(KeptPath(d.Path)); d.Before == beforeThere && err != nil {
+			continue // this one was not exchanged yet
+		}
+		if err := putBack(d); err != nil {
+			return fmt.Errorf("put the old disk back to %s: %w", d.Path, err)
+		}
+	}
+	return r.remove(dir)
 }
 
 // ran reports whether the VM has run on the new disks: it was about to, and one

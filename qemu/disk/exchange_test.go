@@ -125,8 +125,16 @@ func TestKilledRestore(t *testing.T) {
 					runRestorer(t, step, state, dir)
 				}
 				s := store(t, state)
-				if err := s.FinishRestores(); err != nil {
+				if err := errors.Join(s.FinishRestores(testContext(t)), s.FinishRestores(testContext(t))); err != nil {
 					t.Error(err)
+				}
+				if b, err := os.ReadFile(filepath.Join(dir, "old")); err != nil || string(b) != "mine" {
+					t.Errorf("the old disk is not back: %.8q, %v", b, err)
+				}
+				for _, name := range []string{disk.KeptPath(filepath.Join(dir, "old")), filepath.Join(dir, "new")} {
+					if _, err := os.Stat(name); !os.IsNotExist(err) {
+						t.Errorf("%s is left: %v", name, err)
+					}
 				}
 				base, err := s.PlaceBacking(testContext(t), backingTarget(dir), backingDigest(t), filled('b'))
 				if err != nil {
@@ -194,7 +202,7 @@ func TestRanOnRestoredDisk(t *testing.T) {
 		touch(t, filepath.Join(dir, "old"))
 		s := store(t, state)
 		if finish {
-			if err := s.FinishRestores(); err != nil {
+			if err := s.FinishRestores(testContext(t)); err != nil {
 				t.Error(err)
 			}
 			checkPair(t, dir, "run1", "1111")
@@ -230,7 +238,7 @@ func TestTwoDisksLeft(t *testing.T) {
 		t.Errorf("exchange: %v", err)
 	}
 	t.Log(kept)
-	if err := s.FinishRestores(); err != nil {
+	if err := s.FinishRestores(testContext(t)); err != nil {
 		t.Error(err)
 	}
 	if b, err := os.ReadFile(kept.Kept); err != nil || string(b) != "mine" {
