@@ -97,7 +97,7 @@ func repositoryError(at string, err error) error {
 
 // storageFlags are for the programs that use a repository for a long time.
 type storageFlags struct {
-	cacheFlag
+	cache      string
 	cacheSize  string
 	uploadRate string
 }
@@ -123,9 +123,6 @@ func (f *storageFlags) options(data string) (repository.Options, error) {
 	if o.UploadRate, err = blob.ParseRate(f.uploadRate); err != nil {
 		return o, invalid("", "--upload-rate: %v", err)
 	}
-	if f.cacheSize == "" {
-		return o, nil
-	}
 	if o.CacheBytes, err = parseSize(f.cacheSize); err != nil {
 		return o, invalid("", "--cache-size: %v", err)
 	}
@@ -140,7 +137,7 @@ func (f *storageFlags) near(at string, o repository.Options) repository.Options 
 	return o
 }
 
-// cacheFlag is where the index is kept on this machine.
+// cacheFlag is where a command keeps the index while it runs, and longer if it is told.
 type cacheFlag struct{ cache string }
 
 func (f *cacheFlag) register(fs *pflag.FlagSet) {

@@ -15,7 +15,7 @@ func TestStorageDefaults(t *testing.T) {
 		{storageFlags{}, bucket, "/data/cache", nearBytes},
 		{storageFlags{}, "/srv/repo", "/data/cache", 0},
 		{storageFlags{cacheSize: "0"}, bucket, "/data/cache", 0},
-		{storageFlags{cacheSize: "20GiB", cacheFlag: cacheFlag{"/fast"}}, "/srv/repo", "/fast", 20 << 30},
+		{storageFlags{cacheSize: "20GiB", cache: "/fast"}, "/srv/repo", "/fast", 20 << 30},
 	} {
 		o, err := c.flags.options("/data")
 		if err != nil {
