@@ -80,7 +80,11 @@ func (k *keeper) run(ctx context.Context) {
 	for attempt := 0; ctx.Err() == nil; {
 		k.save(ctx)
 		pause := k.recover(ctx, &attempt)
-		if pause == 0 {
+		switch {
+		case pause != 0:
+		case len(k.missed) > 0: // no take works without it
+			pause = k.looks()
+		default:
 			if pause = k.due(); pause <= 0 {
 				k.take(ctx)
 				continue
@@ -189,6 +193,7 @@ func (k *keeper) take(ctx context.Context) {
 		e = &snapline.Error{Code: snapline.CodeFailed, Message: err.Error()}
 	}
 	k.failure = e
+	k.looked = time.Time{} // a machine that is gone may be why
 	k.next = time.Now().Add(min(every, k.c.pace.retry<<min(k.fails, 10)))
 	k.fails++
 }
@@ -215,6 +220,7 @@ func (k *keeper) missing(ctx context.Context) (gone []snapline.Reason) {
 	k.missed = map[snapline.MemberName]time.Time{}
 	for _, m := range group.Members {
 		if k.c.runningOn(k.group) != nil { // that one sees for itself, or is about to stop it
+			k.missed = before
 			return nil
 		}
 		if k.c.inspect(ctx, k.group, m).VM != vmGone {

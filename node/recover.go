@@ -78,8 +78,12 @@ func (k *keeper) recovered(s snapline.Snapshot, plan snapline.RecoveryPlan, took
 	k.c.fate.Lock()
 	k.rec.Recovery, k.unsaved = nil, true
 	k.waits, k.why = "", nil
-	// The group is as old as its snapshot was when it was taken.
+	// The group is as old as its snapshot was when it was taken. If the last take
+	// failed, the next one shows whether the protection works again.
 	k.next = time.Now().Add(k.rec.Request.Every())
+	if k.failure != nil {
+		k.next, k.fails = time.Now().Add(k.c.Quarantine), 0
+	}
 	k.last = time.Now()
 	k.c.fate.Unlock()
 	clear(k.said)

@@ -175,3 +175,16 @@ func TestRecoveryTriesAgain(t *testing.T) {
 		t.Errorf("recovered from %s", e.Snapshot)
 	}
 }
+
+// A take that fails because a machine is gone does not put off the look that
+// finds it gone, nor does the protection call itself failing for long when the
+// group runs again.
+func TestFailedTakeLooksForMachines(t *testing.T) {
+	s := newProtected(t, every(time.Minute), func(s *site) { s.looksSeldom = true })
+	s.calm()
+	s.goOn()
+	s.cloud.find("h3", "n3").Kill(t.Context())
+	s.c.TakeNow("g")
+	s.awaitEvent(snapline.EventRecovered, 0)
+	eventually(t, "a protection that works", func() bool { return s.protection().State == snapline.ProtectionOK })
+}

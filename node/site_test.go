@@ -34,6 +34,8 @@ type site struct {
 	stopA  map[snapline.HostName]func()
 	// lease, if not zero, is the coordinator's, whose protections then hurry.
 	lease time.Duration
+	// looksSeldom leaves machines that are gone to other occasions than time.
+	looksSeldom bool
 	// traces are those of the coordinator ("") and of the agents.
 	traces map[snapline.HostName]*recording
 }
@@ -112,6 +114,9 @@ func (s *site) startCoordinator() {
 	}
 	if s.lease != 0 {
 		c.HurryKeepers()
+	}
+	if s.looksSeldom {
+		c.LookSeldom()
 	}
 	s.c, s.stopC = c, s.background(c.Run)
 	<-c.Ready()
