@@ -15,6 +15,9 @@ type NIC struct {
 	MAC string `json:"mac"`
 	// Backend is QEMU's name of the back end: tap, user, bridge, vhost-user, …
 	Backend string `json:"backend"`
+	// Reader is the process that reads the tap, which its queue can be asked for;
+	// 0 where it is not known, as in what is stored or sent.
+	Reader int `json:"-"`
 }
 
 // Codepoint is a DSCP value, 0 to 63.

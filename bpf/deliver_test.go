@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -138,7 +139,7 @@ func TestAnnounce(t *testing.T) {
 // TestDepth lets a frame wait in a real tap's queue: what waits is in no state.
 func TestDepth(t *testing.T) {
 	h := newHost(t)
-	nic := snapline.NIC{ID: "net0", Tap: "tap9", Bridge: "br0", MAC: "52:54:00:00:00:09"}
+	nic := snapline.NIC{ID: "net0", Tap: "tap9", Bridge: "br0", MAC: "52:54:00:00:00:09", Reader: os.Getpid()}
 	tap := h.openTap(t, nic.Tap)
 	g := h.open(t, TCX, nic)
 	record(t, g)
@@ -191,6 +192,49 @@ func TestDepth(t *testing.T) {
 	}
 }
 
+// TestDepthNeverEmpty has a frame wait since before the gate was there, as in a
+// flood: that the queue grows no shorter says nothing.
+func TestDepthNeverEmpty(t *testing.T) {
+	h := newHost(t)
+	nic := snapline.NIC{ID: "net0", Tap: "tap9", Bridge: "br0", MAC: "52:54:00:00:00:09", Reader: os.Getpid()}
+	tap := h.openTap(t, nic.Tap)
+	frame := append([]byte{0x52, 0x54, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 0x08, 0x06}, make([]byte, 46)...)
+	var delivering sync.WaitGroup
+	delivering.Go(func() {
+		if err := newGates(t, h).Deliver(t.Context(), []snapline.NIC{nic}, [][]byte{frame}); err != nil {
+			t.Error(err)
+		}
+	})
+	q, err := openQueues(nic.Reader, nic.Tap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.close()
+	eventually(t, "it waits", func() bool {
+		empty, err := q.empty()
+		return err == nil && !empty
+	})
+	g := h.open(t, TCX, nic)
+	record(t, g)
+	begun := bootTime(t)
+	eventually(t, "the watcher has looked", func() bool { return bootTime(t) > begun.Add(4*depthPace) })
+	if all := recorded(t, g).Drained; len(all) > 0 {
+		t.Errorf("empty at %v, when one waited", all)
+	}
+	if _, err := tap.Read(make([]byte, 2048)); err != nil {
+		t.Fatal(err)
+	}
+	delivering.Wait()
+
+	// Of a reader that is not known nothing is claimed, and all else is recorded.
+	nic.Reader = 0
+	g2 := h.open(t, TCX, nic)
+	record(t, g2)
+	if all := recorded(t, g2).Drained; len(all) > 0 {
+		t.Errorf("empty at %v, and nobody could know", all)
+	}
+}
+
 // openTap makes a tap on the bridge whose frames the test reads itself.
 func (h *host) openTap(t *testing.T, name string) *os.File {
 	t.Helper()
@@ -217,8 +261,11 @@ func TestDrained(t *testing.T) {
 	if got := drained(nil); got != nil {
 		t.Errorf("of nothing: %v", got)
 	}
-	got := drained([]sample{{1, -5}, {2, -4}, {3, -5}, {4, 7}})
+	got := drained([]sample{{1, true, -5}, {2, true, -4}, {3, true, -5}, {4, false, 7}, {5, false, -5}})
 	if len(got) != 2 || got[0] != 1 || got[1] != 3 {
 		t.Errorf("%v", got)
+	}
+	if got := drained([]sample{{1, false, 3}, {2, false, 3}}); got != nil {
+		t.Errorf("of a queue that was never empty: %v", got)
 	}
 }

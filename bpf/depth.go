@@ -23,15 +23,23 @@ const (
 // tap's queue, from which it reads one after the other while the VM runs. A frame
 // there has passed the gate, and is in no state that is captured.
 //
-// A tap counts a frame as transmitted when the hypervisor reads it, and as dropped
-// when the queue is full; the gate counts what it lets pass. The difference is the
-// number of those that wait, but for a constant: what came before the gate did.
-// Each difference is a little too great when frames pass meanwhile, and never too
-// small, so whenever it is the smallest ever seen, none waits. What is dropped
-// behind the gate, or cut in pieces there, lets the queue appear longer.
+// Two witnesses have to agree that none waits. The queue itself says whether it is
+// empty, but not of a frame that has passed the gate and is not there yet, nor of
+// those that a vhost worker has taken in advance. And a tap counts a frame as
+// transmitted when the hypervisor reads it, and as dropped when the queue is full,
+// where the gate counts what it lets pass. The difference is the number of those
+// that wait, but for a constant: what came before the gate did. Each difference is a
+// little too great when frames pass meanwhile, and never too small, so if one ever
+// waited for nothing it is the smallest. What is dropped behind the gate, or cut in
+// pieces there, lets the queue appear longer.
+//
+// Neither sees a frame that QEMU has read for a guest whose receive ring is full: it
+// keeps one for each NIC then, and drops it when the machine is stopped
+// (net/net.c, net_vm_change_state_handler).
 type depth struct {
 	objs    *gateObjects
 	ports   []port
+	queues  []queues // of all ports; nil when they cannot be looked at
 	netlink *netlink.Handle
 	wake    chan struct{}
 	done    chan struct{}
@@ -43,7 +51,8 @@ type depth struct {
 
 type sample struct {
 	at      snapline.Instant // when the hypervisor's count had been read
-	waiting int64
+	empty   bool             // no frame was in the queues just before
+	waiting int64            // and a constant
 }
 
 func newDepth(ns namespace, objs *gateObjects, ports []port) (*depth, error) {
@@ -54,6 +63,15 @@ func newDepth(ns namespace, objs *gateObjects, ports []port) (*depth, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	for _, p := range ports {
+		q, err := openQueues(p.nic.Reader, p.nic.Tap)
+		if err != nil { // the rest of the recording is as good without
+			closeQueues(d.queues)
+			d.queues = nil
+			break
+		}
+		d.queues = append(d.queues, q)
 	}
 	d.watcher.Go(d.watch)
 	return d, nil
@@ -89,10 +107,17 @@ func (d *depth) watch() {
 	}
 }
 
-// look reads what the hypervisor has taken, then the clock, then what has passed
-// the gate: so all that passed before that moment is counted.
+// look asks the queues, then reads what the hypervisor has taken, then the clock,
+// then what has passed the gate: so all that passed before that moment is counted.
 func (d *depth) look() (sample, error) {
-	var s sample
+	s := sample{empty: d.queues != nil}
+	for _, q := range d.queues {
+		is, err := q.empty()
+		if err != nil {
+			return s, err
+		}
+		s.empty = s.empty && is
+	}
 	for _, p := range d.ports {
 		l, err := d.netlink.LinkByIndex(p.index)
 		if err != nil {
@@ -126,8 +151,15 @@ func (d *depth) close() []snapline.Instant {
 			d.seen = append(d.seen, s)
 		}
 		d.netlink.Close()
+		closeQueues(d.queues)
 	})
 	return drained(d.seen)
+}
+
+func closeQueues(all []queues) {
+	for _, q := range all {
+		q.close()
+	}
 }
 
 func drained(seen []sample) []snapline.Instant {
@@ -140,7 +172,7 @@ func drained(seen []sample) []snapline.Instant {
 	}
 	var empty []snapline.Instant
 	for _, s := range seen {
-		if s.waiting == least {
+		if s.empty && s.waiting == least {
 			empty = append(empty, s.at)
 		}
 	}

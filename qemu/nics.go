@@ -26,6 +26,11 @@ func describeNICs(ctx context.Context, ns namespace, c *qmp.Client, p *process) 
 		return nil, err
 	}
 	nics := assignTaps(parseNetwork(text), held)
+	for i := range nics {
+		if nics[i].Tap != "" {
+			nics[i].Reader = p.pid
+		}
+	}
 	return nics, findBridges(ns, nics)
 }
 
