@@ -57,6 +57,31 @@ func (r *restoreRunner) run() {
 	r.kill(context.Background())
 }
 
+// endLoaded ends what earlier restores of the group have loaded here and nobody
+// has undone: their coordinator is gone, or took this host for lost. Whoever
+// loaded a machine ends it, for that gives back the disks that it has replaced,
+// and later would take those of the next restore.
+func (a *Agent) endLoaded(ctx context.Context, p protocol.PlanRestore) []snapline.Reason {
+	a.mu.Lock()
+	var earlier []*restoreRunner
+	for op, r := range a.restores {
+		if op != p.Op {
+			earlier = append(earlier, r)
+		}
+	}
+	a.mu.Unlock()
+	var reasons []snapline.Reason
+	for _, r := range earlier {
+		r.mu.Lock()
+		same := r.group == p.Group.Name
+		r.mu.Unlock()
+		if same {
+			reasons = append(reasons, r.kill(ctx)...)
+		}
+	}
+	return reasons
+}
+
 func (r *restoreRunner) effect(e protocol.Effect) error {
 	switch e := e.(type) {
 	case protocol.RestoreSend:
@@ -86,7 +111,7 @@ func (r *restoreRunner) act(ctx context.Context, e protocol.Act, done *protocol.
 	case protocol.RestorePlan:
 		done.Reasons = r.plan(ctx, e.Plan)
 	case protocol.RestoreStop:
-		done.Reasons = r.stop(ctx, e.Plan)
+		done.Reasons = append(r.agent.endLoaded(ctx, e.Plan), r.stop(ctx, e.Plan)...)
 		done.Coloured = r.agent.fences.stillColoured(e.Plan.Group.Name, e.Plan.Quarantine)
 	case protocol.RestoreLoad:
 		done.LoadMS, done.Reasons = r.load(ctx, e.Plan, e.Coloured)

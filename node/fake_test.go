@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/snapline/snapline"
@@ -139,7 +140,7 @@ func (f *fakeHypervisor) Stop(ctx context.Context, m snapline.Member) error {
 		return err
 	}
 	if vm := f.cloud.find(f.host, m.Name); vm != nil {
-		return vm.Kill(ctx)
+		vm.end()
 	}
 	return nil
 }
@@ -154,6 +155,7 @@ type fakeVM struct {
 	status string
 	disks  []*fakeDisk
 	gone   chan struct{}
+	killed atomic.Bool // by who has loaded it, which gives its disks back
 }
 
 func (v *fakeVM) set(status string) { v.mu.Lock(); v.status = status; v.mu.Unlock() }
@@ -197,7 +199,17 @@ func (v *fakeVM) Resume(ctx context.Context) error {
 	return nil
 }
 func (v *fakeVM) Announce(context.Context) error { return nil }
-func (v *fakeVM) Kill(context.Context) error {
+func (v *fakeVM) Kill(ctx context.Context) error {
+	if err := v.cloud.step(ctx, "kill", v.member); err != nil {
+		return err
+	}
+	v.end()
+	v.killed.Store(true)
+	return nil
+}
+
+// end is the end of the process, by whomever.
+func (v *fakeVM) end() {
 	v.cloud.mu.Lock()
 	defer v.cloud.mu.Unlock()
 	key := string(v.host) + "/" + string(v.member)
@@ -205,7 +217,6 @@ func (v *fakeVM) Kill(context.Context) error {
 		delete(v.cloud.vms, key)
 		close(v.gone)
 	}
-	return nil
 }
 func (v *fakeVM) Gone() <-chan struct{} { return v.gone }
 func (v *fakeVM) Close() error          { return nil }

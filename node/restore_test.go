@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/snapline/snapline"
 )
@@ -110,5 +111,42 @@ func TestRestoreInput(t *testing.T) {
 		if _, err := s.c.Restore(t.Context(), c.r); code(err) != c.want {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A restore leaves what it has loaded when its coordinator dies, or takes the host
+// for lost. The next one sees to it before it loads anything itself: giving the
+// first one's machine up later would take its disks and fences.
+func TestLeftoverOfRestoreIsEndedByTheNext(t *testing.T) {
+	s := newSite(t)
+	id := s.mustTake()
+	s.cloud.find("h3", "n3").end()
+	release := s.cloud.holdAt("load n1")
+	if _, err := s.c.Restore(t.Context(), snapline.RestoreRequest{Snapshot: id}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "n3 is loaded", func() bool { return s.cloud.find("h3", "n3") != nil })
+	leftover := s.cloud.find("h3", "n3")
+	s.stopC()
+	again := s.cloud.holdAt("load n3")
+	release()
+	eventually(t, "n1 is loaded", func() bool { return s.cloud.find("h1", "n1") != nil })
+	s.startCoordinator()
+	s.waitOnline(3)
+	begun, err := s.c.Restore(t.Context(), snapline.RestoreRequest{Snapshot: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-s.cloud.heldAt("load n3"):
+	case <-time.After(10 * time.Second):
+		t.Fatal("it does not come to load n3")
+	}
+	if !leftover.killed.Load() {
+		t.Error("n3 is being loaded again, and the one before was not given up")
+	}
+	again()
+	if op := s.ended(begun); op.Error != nil {
+		t.Fatal(op.Error)
 	}
 }

@@ -28,7 +28,8 @@ type NewDisk struct {
 
 // Exchange is the disks of one VM that a restore has put in the place of older
 // ones. Use Undo or Done; without either the older disks stay beside the new
-// ones, for the next restore to find. Not for several goroutines.
+// ones, for the next restore to find, and when that has exchanged them neither
+// does anything any more. Not for several goroutines.
 type Exchange struct {
 	store  *Store
 	record exchangeRecord
@@ -82,6 +83,7 @@ func (s *Store) Exchange(ctx context.Context, qmp string, disks []NewDisk) (_ *E
 		x.record.Disks[i].Ours = append(x.record.Disks[i].Ours, made)
 	}
 	s.at("written")
+	s.setLast(x)
 	if err := x.record.write(s.dir); err != nil {
 		return nil, err
 	}
@@ -168,6 +170,9 @@ func (x *Exchange) Resuming() error {
 	if len(x.record.Disks) == 0 {
 		return nil
 	}
+	if !x.isLast() {
+		return errors.New("a later restore has exchanged its disks")
+	}
 	x.record.Resumed = true
 	return x.record.write(x.store.dir)
 }
@@ -175,6 +180,9 @@ func (x *Exchange) Resuming() error {
 // Undo puts the older disks back; the VM must be dead. Again it does what is
 // left of that.
 func (x *Exchange) Undo() error {
+	if !x.isLast() {
+		return nil
+	}
 	var all []error
 	for i, d := range x.record.Disks {
 		if !x.placed[i] {
@@ -206,7 +214,26 @@ func putBack(d exchanged) error {
 }
 
 // Done gives the older disks up. Again it does what is left of that.
-func (x *Exchange) Done() error { return x.record.giveUp(x.store.dir) }
+func (x *Exchange) Done() error {
+	if !x.isLast() {
+		return nil
+	}
+	return x.record.giveUp(x.store.dir)
+}
+
+// setLast takes what there is at the disks' paths, and the record, from the
+// exchange before.
+func (s *Store) setLast(x *Exchange) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last[x.record.QMP] = x
+}
+
+func (x *Exchange) isLast() bool {
+	x.store.mu.Lock()
+	defer x.store.mu.Unlock()
+	return x.store.last[x.record.QMP] == x
+}
 
 // realPath follows symbolic links; the file itself need not exist.
 func realPath(path string) (string, error) {

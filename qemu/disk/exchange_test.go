@@ -295,6 +295,39 @@ func TestExchangeFails(t *testing.T) {
 
 // TestExchangeThroughLink replaces what a symbolic link leads to, and refuses
 // what a process has open.
+// TestLaterExchange has a restore that was abandoned come back when a later one has
+// exchanged the same disks: they are not its own any more.
+func TestLaterExchange(t *testing.T) {
+	for name, late := range map[string]func(*disk.Exchange) error{"undo": (*disk.Exchange).Undo, "done": (*disk.Exchange).Done} {
+		t.Run(name, func(t *testing.T) {
+			dir := oldPair(t)
+			s, err := disk.Open(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			abandoned, err := s.Exchange(t.Context(), socket, pair(dir, 'a'))
+			if err != nil {
+				t.Fatal(err)
+			}
+			later, err := s.Exchange(t.Context(), socket, pair(dir, 'b'))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := late(abandoned); err != nil {
+				t.Error(err)
+			}
+			checkPair(t, dir, "bbbb", "bbbb", "old's")
+			if err := abandoned.Resuming(); err == nil {
+				t.Error("its machine may run on disks of another one")
+			}
+			if err := later.Undo(); err != nil {
+				t.Fatal(err)
+			}
+			checkPair(t, dir, "mine", "")
+		})
+	}
+}
+
 func TestExchangeThroughLink(t *testing.T) {
 	needTools(t)
 	state, dir := t.TempDir(), oldPair(t)

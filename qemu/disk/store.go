@@ -21,7 +21,8 @@ type Store struct {
 	digests digestCache
 
 	mu      sync.Mutex
-	claimed map[string]bool // files that are being written
+	claimed map[string]bool      // files that are being written
+	last    map[string]*Exchange // by QMP socket: what may still be undone or done
 }
 
 // errPending says that an earlier round has left something to do.
@@ -33,7 +34,7 @@ func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("disk journals: %w", err)
 	}
-	s := &Store{dir: dir, at: func(string) {}, claimed: map[string]bool{}}
+	s := &Store{dir: dir, at: func(string) {}, claimed: map[string]bool{}, last: map[string]*Exchange{}}
 	s.digests = digestCache{filepath.Join(dir, "digests")}
 	s.digests.forget()
 	return s, nil
