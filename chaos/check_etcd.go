@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 const (
 	healthLimit = 90 * time.Second
 	judgeLimit  = 30 * time.Second // for each key
+	settledFor  = time.Minute      // without an operation, a key gets none any more
 )
 
 // etcdCheck holds what etcd's clients saw against the model.
@@ -24,7 +26,8 @@ type etcdCheck struct {
 	load  *load
 	watch *watch
 	out   string
-	began time.Time
+	// settled are keys that were judged for good, and with how many operations.
+	settled map[string]int
 }
 
 func (e *etcdCheck) start(ctx context.Context, seed uint64) (stop func()) {
@@ -45,10 +48,10 @@ func (e *etcdCheck) look(ctx context.Context) (string, error) {
 	history := e.load.seen()
 	e.watch.look(ctx)
 	all := e.watch.restorations()
-	v := judge(history, all, judgeLimit)
-	text := fmt.Sprintf("%d operations on %d keys linearizable with %d rollbacks", v.Operations, v.Keys, len(certain(all)))
+	v := judge(e.open(history), all, judgeLimit)
 	if v.Result == porcupine.Ok {
-		return text, nil
+		e.settle(history)
+		return fmt.Sprintf("%d operations linearizable with %d rollbacks", len(history), len(certain(all))), nil
 	}
 	what := "is not linearizable"
 	if v.Result == porcupine.Unknown {
@@ -56,7 +59,35 @@ func (e *etcdCheck) look(ctx context.Context) (string, error) {
 	}
 	picture, lines := filepath.Join(e.out, "chaos-etcd.html"), filepath.Join(e.out, "chaos-etcd.jsonl")
 	err := errors.Join(writeHistory(lines, history, all), visualize(picture, v))
-	return "", errors.Join(fmt.Errorf("key %s %s, with %d operations and %d rollbacks: %s, %s", v.Key, what, v.Operations, len(certain(all)), picture, lines), err)
+	return "", errors.Join(fmt.Errorf("key %s %s, with %d operations and %d rollbacks: %s, %s", v.Key, what, len(history), len(certain(all)), picture, lines), err)
+}
+
+// open leaves out what was judged for good.
+func (e *etcdCheck) open(history []operation) []operation {
+	n := countByKey(history)
+	return slices.DeleteFunc(slices.Clone(history), func(o operation) bool { return e.settled[o.Key] == n[o.Key] })
+}
+
+// settle notes the keys that clients have left, after all was judged to be right.
+func (e *etcdCheck) settle(history []operation) {
+	last := map[string]int64{}
+	for _, o := range history {
+		last[o.Key] = max(last[o.Key], o.Call)
+	}
+	n := countByKey(history)
+	for key, at := range last {
+		if time.Since(time.Unix(0, at)) > settledFor {
+			e.settled[key] = n[key]
+		}
+	}
+}
+
+func countByKey(history []operation) map[string]int {
+	n := map[string]int{}
+	for _, o := range history {
+		n[o.Key]++
+	}
+	return n
 }
 
 func visualize(path string, v verdict) error {

@@ -88,6 +88,26 @@ func ordered(all []restoration) []restoration {
 	return all
 }
 
+// during leaves those restorations of ordered ones that one key's clients can have
+// noticed: before its first operation there was nothing to take back, and after its
+// last get nobody looked.
+func during(seen []operation, all []restoration) []restoration {
+	first, last := int64(never), int64(0)
+	for _, o := range seen {
+		first = min(first, o.Call)
+		if o.Action == get && o.Return < never {
+			last = max(last, o.Return)
+		}
+	}
+	return slices.DeleteFunc(all, func(r restoration) bool {
+		to := r.To
+		if r.Possible {
+			to = r.until
+		}
+		return to < first || r.From > last
+	})
+}
+
 // expand adds to one key's puts and gets what the restorations have done, and
 // leaves away what cannot matter: a put of unknown outcome, or an echo, whose value
 // nobody got afterwards is as if it had never taken effect.
@@ -108,7 +128,7 @@ func expand(key string, seen []operation, all []restoration) (out []operation) {
 		}
 	}
 	known := map[string]bool{}
-	for _, r := range ordered(all) {
+	for _, r := range during(seen, ordered(all)) {
 		if !known[r.Snapshot] {
 			known[r.Snapshot] = true
 			out = append(out, operation{Client: -1, Action: cut, Key: key, Snapshot: r.Snapshot, Call: r.CutFrom, Return: r.CutTo})
@@ -211,11 +231,9 @@ var model = (&porcupine.NondeterministicModel{
 
 // verdict is what the model says of a history.
 type verdict struct {
-	Operations int
-	Keys       int
-	Result     porcupine.CheckResult
-	Key        string // the offending one, or the one that took too long
-	Info       porcupine.LinearizationInfo
+	Result porcupine.CheckResult
+	Key    string // the offending one, or the one that took too long
+	Info   porcupine.LinearizationInfo
 }
 
 // judge holds a history against the model, key by key, within a limit for each.
@@ -224,7 +242,7 @@ func judge(history []operation, all []restoration, limit time.Duration) verdict 
 	for _, o := range history {
 		byKey[o.Key] = append(byKey[o.Key], o)
 	}
-	v := verdict{Operations: len(history), Keys: len(byKey), Result: porcupine.Ok}
+	v := verdict{Result: porcupine.Ok}
 	for _, key := range slices.Sorted(maps.Keys(byKey)) {
 		result, info := porcupine.CheckOperationsVerbose(model, porcupineOperations(expand(key, byKey[key], all)), limit)
 		if result != porcupine.Ok {

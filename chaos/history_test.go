@@ -99,6 +99,39 @@ func TestModelOnRandomHistories(t *testing.T) {
 	}
 }
 
+// What happened before a key was there, or when nobody looked any more, is left out.
+func TestModelLeavesOut(t *testing.T) {
+	seen := []operation{p("a", 60, 61), g("a", 62, 63), p("b", 90, never)}
+	all := []restoration{back, {Snapshot: "s", CutFrom: 20, CutTo: 22, From: 62, To: 63}, {Snapshot: "s", CutFrom: 20, CutTo: 22, From: 64, To: 66}}
+	if got := during(seen, ordered(all)); len(got) != 1 || got[0].From != 62 {
+		t.Errorf("%+v", got)
+	}
+	before := back
+	before.Possible = true // it may have been at any time until the next one
+	if got := during(seen, ordered([]restoration{before})); len(got) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Keys change, one after the other, and none begins with another.
+func TestKeysChange(t *testing.T) {
+	l := load{prefix: "p/"}
+	for i := range loadKeys {
+		if a, b := l.key(i, time.Second), l.key(i, time.Second+loadKeyLife); a == b {
+			t.Errorf("%s for ever", a)
+		}
+	}
+	changed := 0
+	for i := range loadKeys {
+		if l.key(i, time.Second) != l.key(i, time.Second+loadKeyLife/loadKeys) {
+			changed++
+		}
+	}
+	if changed != 1 {
+		t.Errorf("%d change at once", changed)
+	}
+}
+
 // invent plays a register that one client uses, with puts that nobody knows the
 // outcome of, snapshots and rollbacks. A wrong one keeps, at its last rollback, what
 // was acknowledged after the cut.

@@ -14,10 +14,12 @@ import (
 	"github.com/snapline/snapline/lab/etcd"
 )
 
-// How etcd's clients behave: few keys, so that they meet; slow enough for emulated
-// processors.
+// How etcd's clients behave: few keys, so that they meet, and others after a while,
+// for a history's judgement takes longer than in proportion to its length; slow
+// enough for emulated processors.
 const (
 	loadKeys    = 6
+	loadKeyLife = 4 * time.Minute
 	loadWorkers = 3
 	loadPause   = 120 * time.Millisecond
 	loadTimeout = 3 * time.Second
@@ -30,6 +32,7 @@ type load struct {
 
 	mu      sync.Mutex
 	history []operation
+	began   time.Time
 }
 
 func newLoad(clients []*etcd.Client) *load {
@@ -38,6 +41,7 @@ func newLoad(clients []*etcd.Client) *load {
 
 // run puts and gets until ctx ends.
 func (l *load) run(ctx context.Context, seed uint64) {
+	l.began = time.Now()
 	var all sync.WaitGroup
 	for i := range loadWorkers {
 		all.Go(func() { l.work(ctx, i, rand.New(rand.NewPCG(seed, uint64(i)))) })
@@ -47,7 +51,7 @@ func (l *load) run(ctx context.Context, seed uint64) {
 
 func (l *load) work(ctx context.Context, worker int, r *rand.Rand) {
 	for n := 0; wait(ctx, loadPause) == nil; n++ {
-		o := operation{Client: worker, Action: get, Key: fmt.Sprint(l.prefix, r.IntN(loadKeys)), Return: never}
+		o := operation{Client: worker, Action: get, Key: l.key(r.IntN(loadKeys), time.Since(l.began)), Return: never}
 		if r.IntN(2) == 0 {
 			o.Action, o.Value = put, fmt.Sprintf("%d.%d", worker, n)
 		}
@@ -59,6 +63,13 @@ func (l *load) work(ctx context.Context, worker int, r *rand.Rand) {
 	}
 }
 
+// key is the name of one of the keys at a time of the run: they change one after
+// the other, and none begins with another.
+func (l *load) key(i int, at time.Duration) string {
+	life := (at + time.Duration(i)*loadKeyLife/loadKeys) / loadKeyLife
+	return fmt.Sprintf("%s%d.%03d", l.prefix, i, life)
+}
+
 func do(ctx context.Context, c *etcd.Client, o operation) (value string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
@@ -66,7 +77,6 @@ func do(ctx context.Context, c *etcd.Client, o operation) (value string, err err
 		_, err = c.Put(ctx, o.Key, o.Value)
 		return o.Value, err
 	}
-	// No key begins with another.
 	items, _, err := c.Range(ctx, o.Key)
 	if err == nil && len(items) > 0 {
 		value = items[0].Value

@@ -53,7 +53,7 @@ func play(ctx context.Context, o options, w lab.Workload, r *groupReport) (err e
 				c.Close()
 			}
 		}()
-		check = &etcdCheck{load: newLoad(clients), watch: s.watch, out: o.out}
+		check = &etcdCheck{load: newLoad(clients), watch: s.watch, out: o.out, settled: map[string]int{}}
 	}
 	if _, err := s.awaitWell(ctx); err != nil {
 		return fmt.Errorf("the lab did not come to rest before anything was done to it: %w", err)
