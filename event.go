@@ -16,6 +16,8 @@ type Event struct {
 	// Text is all of it on one line.
 	Text    string   `json:"text"`
 	Reasons []Reason `json:"reasons,omitempty"`
+	// Code is the error's, of what failed: with CodeRefused nothing was touched.
+	Code Code `json:"code,omitempty"`
 	// Lost says what a restore has taken back.
 	Lost *LostInterval `json:"lost,omitempty"`
 }

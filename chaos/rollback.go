@@ -46,7 +46,13 @@ func (b *builder) read(e snapline.Event) {
 	case snapline.EventRecovering:
 		b.attempts = append(b.attempts, e.At)
 	case snapline.EventRestoreFailed:
-		b.add(e.Snapshot, b.began(e), e.At, true)
+		_, mine := b.asks[e.Op]
+		switch {
+		case e.Code != snapline.CodeRefused:
+			b.add(e.Snapshot, b.began(e), e.At, true)
+		case !mine && len(b.attempts) > 0: // it has touched nothing
+			b.attempts = b.attempts[1:]
+		}
 		delete(b.asks, e.Op)
 	case snapline.EventRestored:
 		from := b.began(e)

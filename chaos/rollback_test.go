@@ -17,6 +17,11 @@ func event(s int, kind snapline.EventKind, id snapline.SnapshotID, op snapline.O
 	return snapline.Event{At: at(s), Kind: kind, Snapshot: id, Op: op}
 }
 
+func refused(e snapline.Event) snapline.Event {
+	e.Code = snapline.CodeRefused
+	return e
+}
+
 func TestRestorations(t *testing.T) {
 	const taken, recovering, restored, failed, recovered = snapline.EventTaken, snapline.EventRecovering, snapline.EventRestored, snapline.EventRestoreFailed, snapline.EventRecovered
 	cuts := func() map[snapline.SnapshotID]span { return map[snapline.SnapshotID]span{"g-1": {ns(10), ns(11)}} }
@@ -34,6 +39,9 @@ func TestRestorations(t *testing.T) {
 			[]restoration{one(20, 23, false)}},
 		{"one that failed, and again", []snapline.Event{event(12, taken, "g-1", "1"), event(20, recovering, "", ""), event(22, failed, "g-1", "2"), event(25, restored, "g-1", "3")}, nil,
 			[]restoration{one(20, 22, true), one(20, 25, false)}},
+		{"one that touched nothing, and all run", []snapline.Event{event(12, taken, "g-1", "1"), event(20, recovering, "", ""), refused(event(22, failed, "g-1", "2")), event(25, recovered, "", "")}, nil, nil},
+		{"asked for, and touched nothing", []snapline.Event{event(12, taken, "g-1", "1"), event(20, recovering, "", ""), refused(event(22, failed, "g-1", "7"))}, []asked{{"7", "g-1", at(21)}},
+			[]restoration{one(20, 20, true)}},
 		{"two coordinators", []snapline.Event{event(12, taken, "g-1", "1"), event(20, recovering, "", ""), event(26, recovering, "", ""), event(28, restored, "g-1", "3")}, nil,
 			[]restoration{one(20, 28, false), one(20, 20, true)}},
 		{"nobody said how it ended, and all run", []snapline.Event{event(12, taken, "g-1", "1"), event(20, recovering, "", ""), event(28, recovered, "", "")}, nil,

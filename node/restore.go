@@ -263,7 +263,11 @@ func (t *restoring) end(e protocol.RestoreDone) {
 		t.c.forgetRestore(t.snapshot.Group.Name, t.noted)
 	}
 	if e.Problem != nil {
-		t.c.events.add(snapline.Event{Kind: snapline.EventRestoreFailed, Group: t.snapshot.Group.Name, Snapshot: t.snapshot.ID, Op: t.op.state().ID,
+		code := e.Problem.Code
+		if t.resumed && code == snapline.CodeRefused {
+			code = snapline.CodeFailed // a predecessor may have touched something
+		}
+		t.c.events.add(snapline.Event{Kind: snapline.EventRestoreFailed, Code: code, Group: t.snapshot.Group.Name, Snapshot: t.snapshot.ID, Op: t.op.state().ID,
 			Text: fmt.Sprintf("%s was not restored: %s", t.snapshot.ID, e.Problem.Message), Reasons: e.Problem.Reasons})
 		t.op.finish("failed", func(o *snapline.Operation) { o.Error = e.Problem })
 		return

@@ -65,6 +65,9 @@ func TestRestoreRefusesBeforeItKills(t *testing.T) {
 			if op.Error == nil || op.Error.Code != want {
 				t.Fatalf("error %+v", op.Error)
 			}
+			if e := s.awaitEvent(snapline.EventRestoreFailed, 0); e.Code != want {
+				t.Errorf("event %+v", e)
+			}
 			for i := 1; i <= 3; i++ {
 				if vm := s.cloud.find(host(i), member(i)); vm == nil || vm.now() != "running, state of "+string(member(i)) {
 					t.Errorf("%s was touched", member(i))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +37,7 @@ type site struct {
 	lease time.Duration
 	// looksSeldom leaves machines that are gone to other occasions than time.
 	looksSeldom bool
+	opened      atomic.Int32 // repositories, by agents
 	// traces are those of the coordinator ("") and of the agents.
 	traces map[snapline.HostName]*recording
 }
@@ -71,6 +73,7 @@ func newBareSite(t testing.TB, options ...func(*site)) *site {
 		s.noGates()
 	})
 	s.waitOnline(3)
+	eventually(t, "agents have opened their repositories", func() bool { return s.opened.Load() >= 3 })
 	return s
 }
 
@@ -140,7 +143,7 @@ func (s *site) startAgent(h snapline.HostName) {
 		Examine: func(context.Context) []snapline.Finding {
 			return []snapline.Finding{{Check: "kernel", State: snapline.FindingOK, Text: "fake"}}
 		},
-		OpenRepository: func(context.Context, string) (snapline.Repository, error) { return s.repo, nil }})
+		OpenRepository: func(context.Context, string) (snapline.Repository, error) { s.opened.Add(1); return s.repo, nil }})
 	if err != nil {
 		s.t.Fatal(err)
 	}

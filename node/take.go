@@ -206,7 +206,7 @@ func (t *take) commit(e protocol.Record) {
 func (t *take) end(problem *snapline.Error) {
 	if problem != nil {
 		problem.Message = strings.TrimSpace(fmt.Sprintf("snapshot %s was not taken: %s", t.id, problem.Message))
-		t.c.events.add(snapline.Event{Kind: snapline.EventTakeFailed, Group: t.group.Name, Op: t.op.state().ID, Text: problem.Message, Reasons: problem.Reasons})
+		t.c.events.add(snapline.Event{Kind: snapline.EventTakeFailed, Code: problem.Code, Group: t.group.Name, Op: t.op.state().ID, Text: problem.Message, Reasons: problem.Reasons})
 		t.op.finish("failed", func(o *snapline.Operation) { o.Error = problem })
 		return
 	}

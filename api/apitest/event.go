@@ -24,12 +24,12 @@ func (f *Fake) ended(o snapline.Operation) {
 	case o.Kind == "take" && o.Error == nil:
 		e.Kind, e.Text = snapline.EventTaken, fmt.Sprintf("snapshot %s was taken", o.Snapshot)
 	case o.Kind == "take":
-		e.Kind, e.Text, e.Reasons = snapline.EventTakeFailed, o.Error.Message, o.Error.Reasons
+		e.Kind, e.Code, e.Text, e.Reasons = snapline.EventTakeFailed, o.Error.Code, o.Error.Message, o.Error.Reasons
 	case o.Kind == "restore" && o.Error == nil:
 		e.Kind, e.Text = snapline.EventRestored, fmt.Sprintf("snapshot %s was restored", o.Snapshot)
 		e.Lost = &snapline.LostInterval{From: o.Started, To: f.opts.Now(), PeersFrom: "made up"}
 	case o.Kind == "restore":
-		e.Kind, e.Text, e.Reasons = snapline.EventRestoreFailed, o.Error.Message, o.Error.Reasons
+		e.Kind, e.Code, e.Text, e.Reasons = snapline.EventRestoreFailed, o.Error.Code, o.Error.Message, o.Error.Reasons
 	default:
 		return
 	}
