@@ -145,6 +145,11 @@ func (c *Coordinator) run(ctx context.Context) error {
 	if err := c.loadDrained(ctx); err != nil {
 		return err
 	}
+	// Before agents are answered: who is told nothing of a protection takes its
+	// group for one without.
+	if err := c.loadProtections(ctx); err != nil {
+		return err
+	}
 	for at, handle := range map[snapline.Address]func(snapline.Address, []byte){
 		snapline.ToCoordinator: c.receive, toProgress: c.progressed,
 	} {
@@ -162,9 +167,6 @@ func (c *Coordinator) run(ctx context.Context) error {
 	c.letGo(ctx, voided)
 	c.gather(ctx)
 	if err := c.resumeRestores(ctx); err != nil {
-		return err
-	}
-	if err := c.loadProtections(ctx); err != nil {
 		return err
 	}
 	close(c.ready)

@@ -64,8 +64,14 @@ func (k *keeper) noteFenced(m snapline.MemberName, h snapline.HostName, is bool,
 }
 
 // leftover judges a fenced member that no protection wants on this host; fate is
-// held.
+// held. A coordinator that does not serve yet leaves it as it is: it may be about
+// to go on with a restore.
 func (c *Coordinator) leftover(h snapline.HostName, ref memberRef, w *welcome) {
+	select {
+	case <-c.ready:
+	default:
+		return
+	}
 	rec, known := c.groups[ref.Group]
 	if !known || c.runningOn(ref.Group) != nil {
 		return // a restore under way may be about to place it here

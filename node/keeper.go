@@ -74,8 +74,14 @@ type pace struct {
 
 var defaultPace = pace{busy: time.Second, retry: 2 * time.Second, longest: 30 * time.Second, look: 10 * time.Second}
 
-// run works until ctx ends.
+// run works until ctx ends. It begins when the coordinator serves: what a
+// predecessor was bringing back is known by then.
 func (k *keeper) run(ctx context.Context) {
+	select {
+	case <-k.c.ready:
+	case <-ctx.Done():
+		return
+	}
 	k.begin(ctx)
 	for attempt := 0; ctx.Err() == nil; {
 		k.save(ctx)
