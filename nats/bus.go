@@ -80,7 +80,8 @@ func (c *Conn) Ask(ctx context.Context, to snapline.Address, question []byte) ([
 
 // Answer implements snapline.Bus. The context that answer gets ends with stop
 // or Close; stop waits until every answer that is running has returned, so
-// answer must not call it.
+// answer must not call it. A question is not heard when its answer is to go
+// elsewhere than to who asks: servers hold nobody to that.
 func (c *Conn) Answer(at snapline.Address, answer func(ctx context.Context, from snapline.Address, question []byte) []byte) (func(), error) {
 	subj, err := subject(askPrefix, anybody, at)
 	if err != nil {
@@ -90,6 +91,10 @@ func (c *Conn) Answer(at snapline.Address, answer func(ctx context.Context, from
 	var open onlyWhile
 	var running sync.WaitGroup
 	sub, err := c.nc.Subscribe(subj, func(m *natsio.Msg) {
+		if !ownInbox(m.Subject, m.Reply) {
+			c.log.Warn("question ignored: its answer was to go to another than who asks", "from", sender(m.Subject), "answer to", m.Reply)
+			return
+		}
 		open.do(func() {
 			running.Go(func() {
 				if a := answer(ctx, sender(m.Subject), m.Data); a != nil {

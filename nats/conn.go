@@ -64,7 +64,8 @@ type DialOptions struct {
 // use from several goroutines.
 type Conn struct {
 	nc     *natsio.Conn
-	as     string          // who speaks, in subjects
+	as     string // who speaks, in subjects
+	log    *slog.Logger
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	closed chan struct{}
@@ -85,7 +86,7 @@ func Dial(ctx context.Context, o DialOptions) (*Conn, error) {
 	if err := checkDotted("address", string(o.As)); err != nil {
 		return nil, fmt.Errorf("connect to message bus: who speaks: %w", err)
 	}
-	c := &Conn{as: speaker(o.As), closed: make(chan struct{})}
+	c := &Conn{as: speaker(o.As), log: logger(o.Log), closed: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.link.renew()
 	nc, err := natsio.Connect(o.URL, c.options(o)...)

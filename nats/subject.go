@@ -38,6 +38,14 @@ func sender(subject string) snapline.Address {
 	return snapline.Address(strings.ReplaceAll(parts[2], "_", "."))
 }
 
+// ownInbox reports whether the answer to a question goes to who has asked it. The
+// server looks at what a client publishes, not at where it wants the answer; and
+// who answers may publish where who asks may not.
+func ownInbox(subject, reply string) bool {
+	parts := strings.SplitN(subject, ".", 4)
+	return len(parts) == 4 && strings.HasPrefix(reply, inboxPrefix+parts[2]+".")
+}
+
 // checkDotted reports whether s is made of CheckName parts joined by dots.
 func checkDotted(kind, s string) error {
 	for part := range strings.SplitSeq(s, ".") {
