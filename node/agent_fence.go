@@ -112,7 +112,7 @@ func (f *fences) tendOnce(ctx context.Context) {
 		if m == nil {
 			continue
 		}
-		if err := f.end(ctx, k, m.member); err != nil {
+		if err := f.end(ctx, k); err != nil {
 			f.agent.Log.Error("end the machine", "group", k.group, "member", k.member, "error", err)
 		}
 	}
@@ -148,13 +148,37 @@ func (f *fences) lowered(k memberKey, err error) {
 	}
 }
 
+// stop ends every instance of a member that may be living here: as it is declared,
+// by this word or that, and as it was when its fence was raised. A group file may
+// have changed since.
+func (f *fences) stop(ctx context.Context, k memberKey, declared ...snapline.Member) error {
+	f.mu.Lock()
+	if m := f.all[k]; m != nil {
+		declared = append(declared, m.member)
+	}
+	f.mu.Unlock()
+	done := map[snapline.QEMU]bool{}
+	for _, m := range declared {
+		if m.QEMU != nil && done[*m.QEMU] {
+			continue
+		}
+		if err := f.agent.Hypervisor.Stop(ctx, m); err != nil {
+			return err
+		}
+		if m.QEMU != nil {
+			done[*m.QEMU] = true
+		}
+	}
+	return nil
+}
+
 // end stops a member's machine and then takes its fence down: in the other order
 // a machine that must not speak could.
-func (f *fences) end(ctx context.Context, k memberKey, m snapline.Member) error {
+func (f *fences) end(ctx context.Context, k memberKey, declared ...snapline.Member) error {
 	f.mu.Lock()
 	before := f.all[k]
 	f.mu.Unlock()
-	if err := f.agent.Hypervisor.Stop(ctx, m); err != nil {
+	if err := f.stop(ctx, k, declared...); err != nil {
 		return err
 	}
 	f.mu.Lock()

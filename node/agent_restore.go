@@ -164,11 +164,17 @@ func (r *restoreRunner) plan(ctx context.Context, p protocol.PlanRestore) []snap
 func (r *restoreRunner) stop(ctx context.Context, p protocol.PlanRestore) []snapline.Reason {
 	var reasons []snapline.Reason
 	for _, m := range p.Group.Members {
-		if err := r.agent.Hypervisor.Stop(ctx, m); err != nil {
+		k, declared := memberKey{p.Group.Name, m.Name}, []snapline.Member{m}
+		for _, now := range p.Also {
+			if now.Name == m.Name {
+				declared = append(declared, now)
+			}
+		}
+		if err := r.agent.fences.stop(ctx, k, declared...); err != nil {
 			reasons = append(reasons, r.reason(m.Name, err))
 			continue
 		}
-		r.agent.fences.stopped(memberKey{p.Group.Name, m.Name})
+		r.agent.fences.stopped(k)
 	}
 	return reasons
 }

@@ -34,7 +34,12 @@ func newCloud() *cloud {
 
 // boot starts a VM whose whole state is the given text.
 func (c *cloud) boot(h snapline.HostName, m snapline.MemberName, state string) *fakeVM {
-	vm := &fakeVM{cloud: c, host: h, member: m, state: state, status: "running", gone: make(chan struct{})}
+	return c.bootAt("/run/"+string(m)+".qmp", h, m, state)
+}
+
+// bootAt is boot with another monitor than that of site.group.
+func (c *cloud) bootAt(qmp string, h snapline.HostName, m snapline.MemberName, state string) *fakeVM {
+	vm := &fakeVM{cloud: c, host: h, member: m, qmp: qmp, state: state, status: "running", gone: make(chan struct{})}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.vms[string(h)+"/"+string(m)] = vm
@@ -100,7 +105,7 @@ func (f *fakeHypervisor) Adopt(ctx context.Context, m snapline.Member) (snapline
 		return nil, err
 	}
 	vm := f.cloud.find(f.host, m.Name)
-	if vm == nil {
+	if vm == nil || vm.qmp != m.QEMU.QMP {
 		return nil, fmt.Errorf("QMP socket %s: %w", m.QEMU.QMP, snapline.ErrNoVM)
 	}
 	return vm, nil
@@ -129,7 +134,7 @@ func (f *fakeHypervisor) Load(ctx context.Context, m snapline.Member, _ snapline
 			return nil, err
 		}
 	}
-	vm := f.cloud.boot(f.host, m.Name, string(b))
+	vm := f.cloud.bootAt(m.QEMU.QMP, f.host, m.Name, string(b))
 	vm.disks = loaded
 	vm.set("paused")
 	return vm, nil
@@ -139,7 +144,7 @@ func (f *fakeHypervisor) Stop(ctx context.Context, m snapline.Member) error {
 	if err := f.cloud.step(ctx, "stop", m.Name); err != nil {
 		return err
 	}
-	if vm := f.cloud.find(f.host, m.Name); vm != nil {
+	if vm := f.cloud.find(f.host, m.Name); vm != nil && vm.qmp == m.QEMU.QMP {
 		vm.end()
 	}
 	return nil
@@ -149,6 +154,7 @@ type fakeVM struct {
 	cloud  *cloud
 	host   snapline.HostName
 	member snapline.MemberName
+	qmp    string
 
 	mu     sync.Mutex
 	state  string

@@ -101,7 +101,7 @@ func (t *restoring) run() {
 		t.end(protocol.RestoreDone{Problem: problem})
 		return
 	}
-	begin := protocol.BeginRestore{Op: t.op.state().ID, Snapshot: t.snapshot, Place: t.place, Stop: t.stopHosts(), Replay: t.replay,
+	begin := protocol.BeginRestore{Op: t.op.state().ID, Snapshot: t.snapshot, Place: t.place, Stop: t.stopHosts(), Also: t.declaredNow(), Replay: t.replay,
 		Addresses: addresses(t.snapshot), Quarantine: t.c.Quarantine, Coloured: t.c.restoredLately(t.snapshot.Group.Name), Lease: t.lease()}
 	t.machine = protocol.NewRestore(begin)
 	l := t.op.loop
@@ -175,6 +175,21 @@ func (t *restoring) current() map[snapline.MemberName]snapline.HostName {
 		return nil // not applied here: only the agents can say
 	}
 	return rec.Placement
+}
+
+// declaredNow are the snapshot's members whose declaration has changed since.
+func (t *restoring) declaredNow() (changed []snapline.Member) {
+	rec, _, err := t.c.group(t.c.ctx, t.snapshot.Group.Name)
+	if err != nil {
+		return nil // not applied here
+	}
+	for _, now := range rec.Group.Members {
+		then := t.snapshot.Group.Member(now.Name)
+		if then != nil && then.QEMU != nil && now.QEMU != nil && *then.QEMU != *now.QEMU {
+			changed = append(changed, now)
+		}
+	}
+	return changed
 }
 
 // reachable refuses when a host is needed whose agent cannot be asked.
@@ -285,8 +300,9 @@ func (t *restoring) end(e protocol.RestoreDone) {
 	t.op.finish("done", func(o *snapline.Operation) { o.Restore = r })
 }
 
-// move notes where the members are now. A group that was never applied here
-// comes with its snapshot.
+// move notes where the members are now: on which host, and behind which monitor,
+// which a snapshot that is older than the group file has brought back. A group
+// that was never applied here comes with its snapshot.
 func (t *restoring) move() error {
 	ctx := context.WithoutCancel(t.c.ctx)
 	rec, rev, err := t.c.group(ctx, t.snapshot.Group.Name)
@@ -299,6 +315,9 @@ func (t *restoring) move() error {
 	}
 	for m, h := range t.place {
 		rec.Placement[m] = h
+		if now := rec.Group.Member(m); now != nil {
+			now.QEMU = t.snapshot.Group.Member(m).QEMU
+		}
 	}
 	return t.c.putGroup(ctx, rec, rev)
 }

@@ -28,9 +28,12 @@ type (
 	// and tells it the group whose members it may be asked to stop.
 	PlanRestore struct {
 		RestoreRef
-		Snapshot snapline.SnapshotID       `json:"snapshot"`
-		Group    snapline.Group            `json:"spec"`
-		Members  []snapline.MemberSnapshot `json:"members"`
+		Snapshot snapline.SnapshotID `json:"snapshot"`
+		Group    snapline.Group      `json:"spec"`
+		// Also are members of the group as they are declared now, where that is not as
+		// the snapshot has it: an instance may be living there, too.
+		Also    []snapline.Member         `json:"also,omitempty"`
+		Members []snapline.MemberSnapshot `json:"members"`
 		// Replay: ReplayChannel may follow, so what it needs is to be looked at too.
 		Replay bool `json:"replay,omitempty"`
 		// Addresses are those of all members of the group, wherever they go.
