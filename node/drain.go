@@ -239,7 +239,7 @@ func (m *moving) try(ctx context.Context) (snapline.MovedGroup, error) {
 		return moved, err
 	}
 	m.op.say(snapline.Progress{Phase: "restore", Text: fmt.Sprintf("%s: %s", s.ID, describePlace(plan))})
-	restoring, err := m.c.restore(s, plan.Place, nil, false)
+	restoring, err := m.c.restore(s, plan.Place, absent{}, false)
 	if err == nil {
 		// It is not left alone in the middle, whatever the deadline says.
 		_, err = m.c.finished(context.WithoutCancel(ctx), restoring.ID)

@@ -32,7 +32,7 @@ func (k *keeper) recover(ctx context.Context, attempt *int) time.Duration {
 		if err == nil {
 			k.wait(snapline.ProtectionRecovering, snapline.EventRecovering, fmt.Sprint(s.ID, plan.Place), fmt.Sprintf("group %s is being restored from %s, which is %v old: %s",
 				k.group, s.ID, (time.Duration(plan.LossMS)*time.Millisecond).Round(time.Second), describePlace(plan)), append(lostReasons(plan.Lost), r.missing...))
-			err = k.restore(ctx, s, plan.Place, r.gone)
+			err = k.restore(ctx, s, plan.Place, absent{plan.Lost, true})
 		}
 		if err == nil {
 			*attempt = 0
@@ -63,8 +63,8 @@ func (k *keeper) recover(ctx context.Context, attempt *int) time.Duration {
 }
 
 // restore runs the restore to its end.
-func (k *keeper) restore(ctx context.Context, s snapline.Snapshot, place placement.Plan, gone map[snapline.HostName]bool) error {
-	op, err := k.c.restore(s, place, gone, false)
+func (k *keeper) restore(ctx context.Context, s snapline.Snapshot, place placement.Plan, without absent) error {
+	op, err := k.c.restore(s, place, without, false)
 	if err == nil {
 		op, err = k.c.outcome(ctx, op.ID)
 	}
@@ -107,11 +107,10 @@ func (k *keeper) wait(state snapline.ProtectionState, kind snapline.EventKind, k
 // before anything is done. Without a recovery it returns when to look again, 0
 // when all is well.
 func (k *keeper) decide(ctx context.Context) (*recovery, time.Duration) {
-	if k.returned(ctx) {
-		k.c.fate.Lock()
-		k.rec.Recovery, k.unsaved, k.waits, k.why = nil, true, "", nil
-		k.c.fate.Unlock()
-		clear(k.said)
+	if k.c.restoringNow(k.group) {
+		return nil, groupPoll // somebody brings it back already
+	}
+	if k.returned(ctx) && k.readmit() {
 		k.c.events.add(snapline.Event{Kind: snapline.EventRecovered, Group: k.group, Text: fmt.Sprintf("all members of %s run, on hosts that are there", k.group)})
 	}
 	k.c.fate.Lock()
@@ -187,6 +186,19 @@ func (k *keeper) returned(ctx context.Context) bool {
 	return true
 }
 
+// readmit gives leases again to hosts that were lost, and reports whether it has:
+// not when a restore goes on without them.
+func (k *keeper) readmit() bool {
+	k.c.fate.Lock()
+	defer k.c.fate.Unlock()
+	if k.retired || k.c.restoringNow(k.group) {
+		return false
+	}
+	k.rec.Recovery, k.unsaved, k.waits, k.why = nil, true, "", nil
+	clear(k.said)
+	return true
+}
+
 // Recover starts to bring a group back from its last snapshot, on the hosts
 // that remain.
 func (c *Coordinator) Recover(ctx context.Context, r snapline.RecoverRequest) (snapline.Operation, error) {
@@ -211,7 +223,7 @@ func (c *Coordinator) Recover(ctx context.Context, r snapline.RecoverRequest) (s
 			return snapline.Operation{}, &snapline.Error{Code: snapline.CodeRefused, Message: "a host that was lost is back", Hint: "see how it is now: snapline status " + string(r.Group)}
 		}
 	}
-	return c.restore(s, plan.Place, gone, false)
+	return c.restore(s, plan.Place, absent{plan.Lost, k != nil}, false)
 }
 
 // PlanRecovery says what Recover would do now, and changes nothing.

@@ -29,20 +29,23 @@ func (c *Coordinator) Restore(ctx context.Context, r snapline.RestoreRequest) (s
 	if err != nil {
 		return snapline.Operation{}, err
 	}
-	return c.restore(s, place, nil, r.ReplayChannel != snapline.ReplayNothing)
+	return c.restore(s, place, absent{}, r.ReplayChannel != snapline.ReplayNothing)
 }
 
-// restore starts a restore. gone are hosts that take no part in it because what
-// runs there talks to nobody.
-func (c *Coordinator) restore(s snapline.Snapshot, place map[snapline.MemberName]snapline.HostName, gone map[snapline.HostName]bool, replay bool) (snapline.Operation, error) {
+// restore starts a restore, without those who are absent.
+func (c *Coordinator) restore(s snapline.Snapshot, place map[snapline.MemberName]snapline.HostName, without absent, replay bool) (snapline.Operation, error) {
 	id := snapline.OperationID(fmt.Sprintf("restore-%s-%s", s.ID, strings.ToLower(rand.Text()[:8])))
 	op := newOperation(c.Clock, snapline.Operation{ID: id, Kind: kindRestore, Group: s.Group.Name, Snapshot: s.ID})
 	release, err := c.begin(s.Group.Name, op)
 	if err != nil {
 		return snapline.Operation{}, err
 	}
+	if err := c.stillAbsent(s.Group.Name, without); err != nil {
+		release()
+		return snapline.Operation{}, err
+	}
 	op.end = release
-	t := &restoring{c: c, op: op, snapshot: s, place: place, gone: gone, replay: replay, began: time.Now()}
+	t := &restoring{c: c, op: op, snapshot: s, place: place, without: without, replay: replay, began: time.Now()}
 	c.running.Go(t.run)
 	return op.state(), nil
 }
@@ -77,7 +80,7 @@ type restoring struct {
 	resumed  bool // a predecessor's: whoever resumes it keeps the note
 	snapshot snapline.Snapshot
 	place    map[snapline.MemberName]snapline.HostName
-	gone     map[snapline.HostName]bool
+	without  absent
 	replay   bool
 	began    time.Time
 	machine  *protocol.Restore
@@ -151,7 +154,7 @@ func (t *restoring) lease() time.Duration {
 func (t *restoring) stopHosts() []snapline.HostName {
 	set := map[snapline.HostName]bool{}
 	for _, h := range t.current() {
-		set[h] = !t.gone[h]
+		set[h] = !t.without.has(h)
 	}
 	for _, h := range t.c.roster.list() {
 		if h.Agent == "online" {
@@ -207,7 +210,7 @@ func (t *restoring) reachable() *snapline.Error {
 		}
 	}
 	for m, h := range t.current() {
-		if !t.c.roster.online(h) && t.place[m] != h && !t.gone[h] {
+		if !t.c.roster.online(h) && t.place[m] != h && !t.without.has(h) {
 			add(m, h, "may still be running there, and no agent of this host is online to stop it",
 				fmt.Sprintf("start the agent on that host again, or bring the group back without it: snapline recover %s", t.snapshot.Group.Name))
 		}

@@ -23,6 +23,7 @@ type restoreRecord struct {
 	Op       snapline.OperationID                      `json:"op"`
 	Snapshot snapline.SnapshotID                       `json:"snapshot"`
 	Place    map[snapline.MemberName]snapline.HostName `json:"place"`
+	Without  absent                                    `json:"without"`
 }
 
 // note writes down what the restore is about to do, before the first member is
@@ -32,7 +33,7 @@ func (t *restoring) note() bool {
 	if t.noted || t.machine.Phase() == protocol.RestorePlan {
 		return true
 	}
-	if err := t.c.noteRestore(restoreRecord{Op: t.op.state().ID, Snapshot: t.snapshot.ID, Place: t.place}); err != nil {
+	if err := t.c.noteRestore(restoreRecord{Op: t.op.state().ID, Snapshot: t.snapshot.ID, Place: t.place, Without: t.without}); err != nil {
 		t.c.Log.Warn("note a restore before it begins", "snapshot", t.snapshot.ID, "error", err)
 		return false
 	}
@@ -149,6 +150,25 @@ func (c *Coordinator) resume(r restoreRecord) {
 	})
 }
 
+// overtaken says that another restore of the group has stopped members since this
+// one was noted, and has ended.
+func (c *Coordinator) overtaken(g snapline.GroupName, r restoreRecord) error {
+	ctx, cancel := context.WithTimeout(c.ctx, askLimit)
+	defer cancel()
+	b, _, err := c.Store.Get(ctx, restorePrefix+string(g))
+	var now restoreRecord
+	if err == nil {
+		err = json.Unmarshal(b, &now)
+	}
+	if err == nil && now.Op == r.Op {
+		return nil
+	}
+	if err == nil || errors.Is(err, snapline.ErrNotFound) {
+		return &snapline.Error{Code: snapline.CodeFailed, Message: "the group was restored by another operation meanwhile", Hint: "snapline events " + string(g) + " shows which"}
+	}
+	return fmt.Errorf("read the restore of a predecessor: %w", err)
+}
+
 // mayPass reports whether a restore that ended so may succeed a little later.
 func mayPass(c snapline.Code) bool {
 	return c == snapline.CodeRefused || c == snapline.CodeBusy || c == snapline.CodeUnavailable
@@ -163,6 +183,14 @@ func (c *Coordinator) attempt(op *operation, r restoreRecord, n int) snapline.Op
 	if err == nil {
 		release, err = c.begin(op.op.Group, inner)
 	}
+	if err == nil { // now it is the only one
+		if err = c.overtaken(op.op.Group, r); err == nil {
+			err = c.stillAbsent(op.op.Group, r.Without)
+		}
+		if err != nil {
+			release()
+		}
+	}
 	if err != nil {
 		var e *snapline.Error
 		if !errors.As(err, &e) {
@@ -171,7 +199,7 @@ func (c *Coordinator) attempt(op *operation, r restoreRecord, n int) snapline.Op
 		return snapline.Operation{State: "failed", Error: e}
 	}
 	inner.end = release
-	t := &restoring{c: c, op: inner, noted: true, resumed: true, snapshot: s, place: r.Place, began: time.Now()}
+	t := &restoring{c: c, op: inner, noted: true, resumed: true, snapshot: s, place: r.Place, without: r.Without, began: time.Now()}
 	c.running.Go(t.run)
 	for p := range inner.follow(c.ctx, 0) {
 		if !p.Done {

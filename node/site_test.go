@@ -187,13 +187,18 @@ func (s *site) waitOnline(n int) {
 // eventually polls until ok or ten seconds have passed.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	limit := time.After(10 * time.Second)
+	eventuallyWithin(t, 10*time.Second, what, ok)
+}
+
+func eventuallyWithin(t testing.TB, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	late := time.After(limit)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
-		case <-limit:
-			t.Fatalf("not within 10 s: %s", what)
+		case <-late:
+			t.Fatalf("not within %v: %s", limit, what)
 		case <-tick.C:
 		}
 	}
