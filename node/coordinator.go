@@ -150,6 +150,9 @@ func (c *Coordinator) run(ctx context.Context) error {
 	if err := c.loadProtections(ctx); err != nil {
 		return err
 	}
+	if err := c.inherit(ctx); err != nil {
+		return err
+	}
 	for at, handle := range map[snapline.Address]func(snapline.Address, []byte){
 		snapline.ToCoordinator: c.receive, toProgress: c.progressed,
 	} {

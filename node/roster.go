@@ -16,8 +16,8 @@ type roster struct {
 	// silence is how long after its last hello a host's lease has surely run out.
 	silence time.Duration
 	// began is when this coordinator did: an earlier one may have answered every
-	// host just before.
-	began snapline.Instant
+	// host just before. Until former no lease of an earlier one has surely run out.
+	began, former snapline.Instant
 	mu    sync.Mutex
 	hosts map[snapline.HostName]*hostState
 	last  snapline.Instant // of silent
@@ -39,8 +39,11 @@ const formerLives = 8
 const inFlight = 250 * time.Millisecond
 
 func newRoster(c Clock, lease time.Duration) *roster {
-	return &roster{clock: c, silence: snapline.LeaseOver(0, lease).Sub(0) + inFlight, began: c.Now(), hosts: map[snapline.HostName]*hostState{}}
+	return &roster{clock: c, silence: silenceOf(lease), began: c.Now(), hosts: map[snapline.HostName]*hostState{}}
 }
+
+// silenceOf is how long after a host's last hello its lease has surely run out.
+func silenceOf(lease time.Duration) time.Duration { return snapline.LeaseOver(0, lease).Sub(0) + inFlight }
 
 // What a hello tells beside that the agent lives.
 type helloNews int
@@ -93,10 +96,14 @@ const unheardLeases = 3
 func (r *roster) out(h snapline.HostName) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	now := r.clock.Now()
+	if now < r.former {
+		return false // it may not have heard of ours yet
+	}
 	if s := r.hosts[h]; s != nil {
 		return !s.online
 	}
-	return r.clock.Now().Sub(r.began) > unheardLeases*r.silence
+	return now.Sub(r.began) > unheardLeases*r.silence
 }
 
 // has returns what the host last said, and whether it is online.

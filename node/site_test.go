@@ -38,6 +38,8 @@ type site struct {
 	// looksSeldom leaves machines that are gone to other occasions than time.
 	looksSeldom bool
 	opened      atomic.Int32 // repositories, by agents
+	// wrap, if not nil, is what becomes of an agent's bus.
+	wrap func(snapline.HostName, snapline.Bus) snapline.Bus
 	// traces are those of the coordinator ("") and of the agents.
 	traces map[snapline.HostName]*recording
 }
@@ -139,7 +141,7 @@ func (s *site) startAgent(h snapline.HostName) {
 	resources := func() (node.Resources, error) {
 		return node.Resources{MemoryBytes: 1 << 30, AvailableBytes: 1 << 29, Cores: 4}, nil
 	}
-	a, err := node.NewAgent(node.AgentConfig{Host: h, Trace: s.trace(h), Resources: resources, Dir: s.t.TempDir(), Bus: s.bus.As(snapline.ToAgent(h)), Hypervisor: &fakeHypervisor{s.cloud, h}, Gates: s.gates[h], Fences: s.fences[h], Clock: s.clock,
+	a, err := node.NewAgent(node.AgentConfig{Host: h, Trace: s.trace(h), Resources: resources, Dir: s.t.TempDir(), Bus: s.agentBus(h), Hypervisor: &fakeHypervisor{s.cloud, h}, Gates: s.gates[h], Fences: s.fences[h], Clock: s.clock,
 		Examine: func(context.Context) []snapline.Finding {
 			return []snapline.Finding{{Check: "kernel", State: snapline.FindingOK, Text: "fake"}}
 		},
@@ -148,6 +150,14 @@ func (s *site) startAgent(h snapline.HostName) {
 		s.t.Fatal(err)
 	}
 	s.stopA[h] = s.background(a.Run)
+}
+
+func (s *site) agentBus(h snapline.HostName) snapline.Bus {
+	bus := s.bus.As(snapline.ToAgent(h))
+	if s.wrap != nil {
+		return s.wrap(h, bus)
+	}
+	return bus
 }
 
 // trace returns what writes a program's trace.
