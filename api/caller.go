@@ -3,10 +3,12 @@ package api
 import (
 	"context"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"net/http"
 	"os/user"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -32,9 +34,17 @@ func CallerOf(ctx context.Context) Caller {
 	return c
 }
 
-// withPeer notes who is at the other end of a unix socket. Its file lets the
+// clearKey marks requests that came by TCP, in clear.
+type clearKey struct{}
+
+func inClear(ctx context.Context) bool { return ctx.Value(clearKey{}) != nil }
+
+// withPeer notes who is at the other end of a unix socket, and what comes by TCP. The socket's file lets the
 // owner and root in, and the kernel says which of them it is.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
+	if _, ok := c.(*net.TCPConn); ok {
+		return context.WithValue(ctx, clearKey{}, true)
+	}
 	u, ok := c.(*net.UnixConn)
 	if !ok {
 		return ctx
@@ -53,6 +63,16 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 		return ctx
 	}
 	return context.WithValue(ctx, callerKey{}, Caller{Name: "local/" + name, Role: snapline.RoleOperator, From: "unix"})
+}
+
+// isLoopback reports whether a Host header can only mean the machine that it was
+// sent from.
+func isLoopback(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
 func userName(uid uint32) string {
@@ -93,7 +113,11 @@ func (s Server) caller(r *http.Request) (Caller, error) {
 		return c, nil // by unix socket
 	}
 	if r.TLS == nil {
-		// In clear, from this machine: the listener is on loopback.
+		// In clear, from this machine: the listener is on loopback. A browser here could
+		// be led to it by a name that a web page's owner has pointed at 127.0.0.1.
+		if inClear(r.Context()) && !isLoopback(r.Host) {
+			return Caller{}, &snapline.Error{Code: snapline.CodeDenied, Message: fmt.Sprintf("a request for %q came to an address of this machine", r.Host), Hint: "ask http://127.0.0.1:PORT, http://localhost:PORT or a unix socket"}
+		}
 		return Caller{Name: "local/unknown", Role: snapline.RoleOperator, From: r.RemoteAddr}, nil
 	}
 	var cert *x509.Certificate
