@@ -24,6 +24,7 @@ type fences struct {
 	// first one was that has not been answered since.
 	asked, silent snapline.Instant
 	lease         time.Duration
+	gaps          int // how often the lease had run out when a hello was answered again
 	raising       map[memberKey]bool
 	failed        map[memberKey]string // why a member could not be fenced
 	// coloured is until when members of this host have marked with RESTORED.

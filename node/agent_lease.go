@@ -67,6 +67,9 @@ func (f *fences) leased() (refs []memberRef) {
 func (f *fences) answered(ctx context.Context, asked snapline.Instant, w welcome) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.ranOut() {
+		f.gaps++
+	}
 	f.asked, f.silent = asked, snapline.Never
 	if w.Lease > 0 {
 		f.lease = w.Lease
@@ -92,6 +95,19 @@ func (f *fences) unanswered(asked snapline.Instant) {
 	if f.silent == snapline.Never {
 		f.silent = asked
 	}
+}
+
+// ranOut reports whether the host's lease has run out; under f.mu. The coordinator
+// may have counted the host as lost then, and gone on without it.
+func (f *fences) ranOut() bool {
+	return f.asked != snapline.Never && f.agent.Clock.Now() >= f.leaseEnd()
+}
+
+// planned is what a restore has to show when it lets members run; see letRun.
+func (f *fences) planned() (gaps int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.gaps
 }
 
 // leaseEnd is when a lease ends that is given now; under f.mu.

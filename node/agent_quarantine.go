@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -52,10 +53,15 @@ func (f *fences) shutIn(ctx context.Context, p protocol.PlanRestore, m snapline.
 }
 
 // letRun opens the fence of a machine that is about to run: with the quarantine,
-// and under the lease that the last answered hello has given.
-func (f *fences) letRun(p protocol.PlanRestore, m snapline.MemberName) error {
+// and under the lease that the last answered hello has given. It refuses when the
+// lease has run out since the restore was planned, given again or not: the order may
+// have been under way for as long, and the member been restored elsewhere.
+func (f *fences) letRun(p protocol.PlanRestore, m snapline.MemberName, gaps int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.gaps != gaps || f.ranOut() {
+		return errors.New("this host was cut off from the coordinator for longer than its lease during the restore")
+	}
 	k := memberKey{p.Group.Name, m}
 	fence := f.all[k]
 	if fence == nil {
@@ -63,7 +69,7 @@ func (f *fences) letRun(p protocol.PlanRestore, m snapline.MemberName) error {
 	}
 	rules := snapline.FenceRules{OpenUntil: snapline.Always}
 	if p.Lease > 0 {
-		rules.OpenUntil = max(runOut, f.asked.Add(p.Lease))
+		rules.OpenUntil = max(runOut, f.asked.Add(min(p.Lease, f.lease)))
 	}
 	rules.RefuseUntil = f.agent.Clock.Now().Add(p.Quarantine)
 	rules.RestoredUntil = rules.RefuseUntil.Add(quarantineTail)

@@ -28,6 +28,7 @@ type restoreRunner struct {
 	channel map[snapline.MemberName][][]byte
 	lapse   *time.Timer // ends what was loaded and never opened
 	group   snapline.GroupName
+	gaps    int // of the host's lease, when the restore was planned
 }
 
 // restore returns the runner of an operation, which lives as long as the
@@ -133,6 +134,10 @@ func (r *restoreRunner) reason(m snapline.MemberName, err error) snapline.Reason
 
 // plan finds everything that can be known before anything is stopped.
 func (r *restoreRunner) plan(ctx context.Context, p protocol.PlanRestore) []snapline.Reason {
+	gaps := r.agent.fences.planned()
+	r.mu.Lock()
+	r.gaps = gaps
+	r.mu.Unlock()
 	if len(p.Members) == 0 {
 		return nil
 	}
@@ -274,7 +279,7 @@ func (r *restoreRunner) open(ctx context.Context, p protocol.PlanRestore) (snapl
 		return r.agent.Clock.Now(), reasons
 	}
 	for name, vm := range r.loaded {
-		if err := r.agent.fences.letRun(p, name); err != nil {
+		if err := r.agent.fences.letRun(p, name, r.gaps); err != nil {
 			reasons = append(reasons, r.reason(name, err))
 			continue
 		}

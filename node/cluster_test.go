@@ -314,8 +314,10 @@ func TestLeaderFailsInRestore(t *testing.T) {
 				t.Error(op.Error)
 			}
 			c.running(nil, "")
-			if keys, err := c.store.Keys(t.Context(), "restore."); err != nil || len(keys) > 0 {
-				t.Errorf("notes of restores: %q, %v", keys, err)
+			for _, prefix := range []string{"restore.", "stray."} {
+				if keys, err := c.store.Keys(t.Context(), prefix); err != nil || len(keys) > 0 {
+					t.Errorf("notes of restores: %q, %v", keys, err)
+				}
 			}
 		})
 	}

@@ -59,6 +59,7 @@ type Coordinator struct {
 	fate    sync.Mutex
 	groups  map[snapline.GroupName]groupRecord // as they are in the store
 	keepers map[snapline.GroupName]*keeper
+	strays  map[snapline.GroupName][]stray
 	drained map[snapline.HostName]*draining
 
 	mu          sync.Mutex
@@ -105,7 +106,7 @@ func NewCoordinator(c CoordinatorConfig) (*Coordinator, error) {
 	}
 	return &Coordinator{CoordinatorConfig: c, began: c.Clock.Now(), roster: newRoster(c.Clock, c.Lease), ready: make(chan struct{}), cutting: make(chan struct{}, 1),
 		leases: newLeases(c.Store, c.Clock, c.Log), events: newEvents(c.Store, c.Clock, c.Log), pace: defaultPace,
-		groups: map[snapline.GroupName]groupRecord{}, keepers: map[snapline.GroupName]*keeper{}, drained: map[snapline.HostName]*draining{},
+		groups: map[snapline.GroupName]groupRecord{}, keepers: map[snapline.GroupName]*keeper{}, strays: map[snapline.GroupName][]stray{}, drained: map[snapline.HostName]*draining{},
 		ops: map[snapline.OperationID]*operation{}, now: map[snapline.GroupName]*operation{}, restored: map[snapline.GroupName]snapline.Instant{}}, nil
 }
 
@@ -143,6 +144,9 @@ func (c *Coordinator) run(ctx context.Context) error {
 		return err
 	}
 	if err := c.loadDrained(ctx); err != nil {
+		return err
+	}
+	if err := c.loadStrays(ctx); err != nil {
 		return err
 	}
 	// Before agents are answered: who is told nothing of a protection takes its

@@ -259,6 +259,13 @@ func (c *Coordinator) planByHand(ctx context.Context, r snapline.RecoverRequest)
 				Hint: fmt.Sprintf("start the agent there, or, when that host is off: --dead %s", m.Host)})
 		}
 	}
+	for _, s := range c.mayRun(r.Group) {
+		if slices.Contains(r.Dead, s.Host) {
+			q.gone[s.Host] = true
+		} else {
+			unsure = append(unsure, snapline.Reason{Member: s.Member, Host: s.Host, Text: s.String(), Hint: s.hint(r.Group)})
+		}
+	}
 	plan, s, err := c.plan(ctx, q)
 	if room := (errNoRoom{}); errors.As(err, &room) {
 		err = nil

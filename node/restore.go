@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -78,6 +80,7 @@ type restoring struct {
 	op       *operation
 	noted    bool // in the store: what it is about to do
 	resumed  bool // a predecessor's: whoever resumes it keeps the note
+	leased   bool // the members are to run under a lease
 	snapshot snapline.Snapshot
 	place    map[snapline.MemberName]snapline.HostName
 	without  absent
@@ -104,8 +107,10 @@ func (t *restoring) run() {
 		t.end(protocol.RestoreDone{Problem: problem})
 		return
 	}
+	lease := t.lease()
+	t.leased = lease > 0
 	begin := protocol.BeginRestore{Op: t.op.state().ID, Snapshot: t.snapshot, Place: t.place, Stop: t.stopHosts(), Also: t.declaredNow(), Replay: t.replay,
-		Addresses: addresses(t.snapshot), Quarantine: t.c.Quarantine, Coloured: t.c.restoredLately(t.snapshot.Group.Name), Lease: t.lease()}
+		Addresses: addresses(t.snapshot), Quarantine: t.c.Quarantine, Coloured: t.c.restoredLately(t.snapshot.Group.Name), Lease: lease}
 	t.machine = protocol.NewRestore(begin)
 	l := t.op.loop
 	l.step, l.effect = t.machine.Step, t.effect
@@ -117,7 +122,11 @@ func (t *restoring) run() {
 	l.post(protocol.Started{})
 	l.run(t.c.ctx, func() bool { return t.done })
 	if !t.done && !t.c.Term.shared { // the coordinator is ending; where there are several, the next one goes on
-		t.end(protocol.RestoreDone{Problem: &snapline.Error{Code: snapline.CodeUnavailable, Message: "the coordinator was stopped during the restore", Hint: "restore again; it is safe to repeat"}})
+		e := protocol.RestoreDone{Problem: &snapline.Error{Code: snapline.CodeUnavailable, Message: "the coordinator was stopped during the restore", Hint: "restore again; it is safe to repeat"}}
+		if t.noted {
+			e.Left = slices.Collect(maps.Values(t.place))
+		}
+		t.end(e)
 	}
 }
 
@@ -171,22 +180,19 @@ func (t *restoring) stopHosts() []snapline.HostName {
 	return out
 }
 
-// current says where the group's members are now, as far as is known.
+// current says where the group's members are now, as far as is known; nobody's
+// place is when the group was not applied here: then only the agents can say.
 func (t *restoring) current() map[snapline.MemberName]snapline.HostName {
-	rec, _, err := t.c.group(t.c.ctx, t.snapshot.Group.Name)
-	if err != nil {
-		return nil // not applied here: only the agents can say
-	}
-	return rec.Placement
+	t.c.fate.Lock()
+	defer t.c.fate.Unlock()
+	return maps.Clone(t.c.groups[t.snapshot.Group.Name].Placement)
 }
 
 // declaredNow are the snapshot's members whose declaration has changed since.
 func (t *restoring) declaredNow() (changed []snapline.Member) {
-	rec, _, err := t.c.group(t.c.ctx, t.snapshot.Group.Name)
-	if err != nil {
-		return nil // not applied here
-	}
-	for _, now := range rec.Group.Members {
+	t.c.fate.Lock()
+	defer t.c.fate.Unlock()
+	for _, now := range t.c.groups[t.snapshot.Group.Name].Group.Members {
 		then := t.snapshot.Group.Member(now.Name)
 		if then != nil && then.QEMU != nil && now.QEMU != nil && *then.QEMU != *now.QEMU {
 			changed = append(changed, now)
@@ -213,6 +219,11 @@ func (t *restoring) reachable() *snapline.Error {
 		if !t.c.roster.online(h) && t.place[m] != h && !t.without.has(h) {
 			add(m, h, "may still be running there, and no agent of this host is online to stop it",
 				fmt.Sprintf("start the agent on that host again, or bring the group back without it: snapline recover %s", t.snapshot.Group.Name))
+		}
+	}
+	for _, s := range t.c.mayRun(t.snapshot.Group.Name) {
+		if !t.without.has(s.Host) {
+			add(s.Member, s.Host, s.String(), s.hint(t.snapshot.Group.Name))
 		}
 	}
 	if len(problem.Reasons) == 0 {
@@ -276,6 +287,11 @@ func (t *restoring) end(e protocol.RestoreDone) {
 		if err := t.move(); err != nil {
 			e.Problem = &snapline.Error{Code: snapline.CodeFailed, Message: "the group runs, but where its members are now could not be noted: " + err.Error(), Hint: "snapline apply the group with its new hosts"}
 		}
+	}
+	if e.Problem == nil {
+		t.c.forgetStrays(t.snapshot.Group.Name)
+	} else {
+		t.c.noteStrays(t.snapshot.Group.Name, straysOf(t.place, t.leased, e.Left...))
 	}
 	if !t.resumed {
 		t.c.forgetRestore(t.snapshot.Group.Name, t.noted)

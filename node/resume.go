@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/snapline/snapline"
@@ -24,6 +26,7 @@ type restoreRecord struct {
 	Snapshot snapline.SnapshotID                       `json:"snapshot"`
 	Place    map[snapline.MemberName]snapline.HostName `json:"place"`
 	Without  absent                                    `json:"without"`
+	Leased   bool                                      `json:"leased,omitempty"`
 }
 
 // note writes down what the restore is about to do, before the first member is
@@ -33,7 +36,7 @@ func (t *restoring) note() bool {
 	if t.noted || t.machine.Phase() == protocol.RestorePlan {
 		return true
 	}
-	if err := t.c.noteRestore(restoreRecord{Op: t.op.state().ID, Snapshot: t.snapshot.ID, Place: t.place, Without: t.without}); err != nil {
+	if err := t.c.noteRestore(restoreRecord{Op: t.op.state().ID, Snapshot: t.snapshot.ID, Place: t.place, Without: t.without, Leased: t.leased}); err != nil {
 		t.c.Log.Warn("note a restore before it begins", "snapshot", t.snapshot.ID, "error", err)
 		return false
 	}
@@ -95,6 +98,8 @@ func (c *Coordinator) resumeRestores(ctx context.Context) error {
 			c.Log.Warn("read the restore of a predecessor", "key", key, "error", err)
 			continue
 		}
+		g, _, _ := r.Snapshot.Split()
+		c.noteStrays(g, straysOf(r.Place, r.Leased, slices.Collect(maps.Values(r.Place))...))
 		if c.Term.fresh && r.By == c.Term.before {
 			if err := c.noteRestore(r); err != nil {
 				return fmt.Errorf("note a restore: %w", err)
@@ -102,7 +107,6 @@ func (c *Coordinator) resumeRestores(ctx context.Context) error {
 			c.resume(r)
 			continue
 		}
-		g, _, _ := r.Snapshot.Split()
 		c.remember(snapline.Operation{ID: r.Op, Kind: kindRestore, State: "failed", Group: g, Snapshot: r.Snapshot, Error: &snapline.Error{Code: snapline.CodeFailed,
 			Message: fmt.Sprintf("the coordinator died while it restored %s: the members may be stopped", r.Snapshot), Hint: "restore again; it is safe to repeat"}})
 		c.Log.Warn("a restore was interrupted: restore again", "snapshot", r.Snapshot)

@@ -18,9 +18,9 @@ type roster struct {
 	// began is when this coordinator did: an earlier one may have answered every
 	// host just before. Until former no lease of an earlier one has surely run out.
 	began, former snapline.Instant
-	mu    sync.Mutex
-	hosts map[snapline.HostName]*hostState
-	last  snapline.Instant // of silent
+	mu            sync.Mutex
+	hosts         map[snapline.HostName]*hostState
+	last          snapline.Instant // of silent
 }
 
 type hostState struct {
@@ -43,7 +43,9 @@ func newRoster(c Clock, lease time.Duration) *roster {
 }
 
 // silenceOf is how long after a host's last hello its lease has surely run out.
-func silenceOf(lease time.Duration) time.Duration { return snapline.LeaseOver(0, lease).Sub(0) + inFlight }
+func silenceOf(lease time.Duration) time.Duration {
+	return snapline.LeaseOver(0, lease).Sub(0) + inFlight
+}
 
 // What a hello tells beside that the agent lives.
 type helloNews int

@@ -19,6 +19,7 @@ type Restore struct {
 	hosts   []*restoreHost
 	problem *snapline.Error
 	now     snapline.Instant // of the present event
+	opened  bool             // somebody may have been told to let members run
 	// settled is until when OPEN has to wait for packets to die that carry the
 	// codepoint of this restore's quarantine, and are of an earlier one's.
 	coloured bool
@@ -142,6 +143,7 @@ func (r *Restore) again() Effect {
 
 func (r *Restore) enter(p RestorePhase) []Effect {
 	r.phase = p
+	r.opened = r.opened || p == RestoreOpen
 	effects := []Effect{RestoreNotify{Phase: p}}
 	effects = append(effects, r.ask()...)
 	return append(effects, r.advance()...)

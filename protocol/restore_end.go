@@ -104,6 +104,9 @@ func (r *Restore) end() []Effect {
 		for n, v := range h.loadMS {
 			e.LoadMS[n] = v
 		}
+		if r.opened && h.lost && len(h.members) > 0 {
+			e.Left = append(e.Left, h.name)
+		}
 		if h.opened == snapline.Never {
 			continue
 		}

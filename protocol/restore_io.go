@@ -162,6 +162,9 @@ type (
 		SkewMS  float64
 		Packets int // replayed
 		LoadMS  map[snapline.MemberName]float64
+		// Left are hosts that were lost after they may have let members run: nobody
+		// knows whether they have.
+		Left []snapline.HostName
 	}
 	// Act does the work of a phase on one host. Completes with Acted.
 	Act struct {
