@@ -79,8 +79,10 @@ func (c *Coordinator) leftover(h snapline.HostName, ref memberRef, w *welcome) {
 	placed := rec.placed()
 	m := placed.Member(ref.Member)
 	switch {
+	case m == nil && rec.Former[ref.Member] == h:
+		w.Lift = append(w.Lift, ref)
 	case m == nil:
-		return // no longer of the group: for its owner to say
+		return // no longer of the group, and not where it was: for its owner to say
 	case m.Host == h:
 		w.Lift = append(w.Lift, ref)
 	default:

@@ -22,6 +22,23 @@ type groupRecord struct {
 	Group snapline.Group `json:"group"`
 	// Placement says where each member is now; a restore moves them.
 	Placement map[snapline.MemberName]snapline.HostName `json:"placement"`
+	// Former are machines that are no members any more, and where they run as far as
+	// is known.
+	Former map[snapline.MemberName]snapline.HostName `json:"former,omitempty"`
+}
+
+// put notes that a machine runs on a host, be it a member or not any more.
+func (r *groupRecord) put(m snapline.MemberName, h snapline.HostName) {
+	delete(r.Former, m)
+	if r.Group.Member(m) != nil {
+		r.Placement[m] = h
+		return
+	}
+	delete(r.Placement, m)
+	if r.Former == nil {
+		r.Former = map[snapline.MemberName]snapline.HostName{}
+	}
+	r.Former[m] = h
 }
 
 // placed returns the group with each member's host as it is now.
@@ -90,7 +107,8 @@ func (c *Coordinator) loadGroups(ctx context.Context) error {
 }
 
 // Apply declares a group or replaces its declaration. A member stays where a
-// restore has put it unless its declared host has changed.
+// restore has put it unless its declared host has changed. CodeRefused when that
+// were to move a member of a protected group.
 func (c *Coordinator) Apply(ctx context.Context, g snapline.Group) (snapline.GroupStatus, error) {
 	if reasons := g.Problems(); len(reasons) > 0 {
 		return snapline.GroupStatus{}, &snapline.Error{Code: snapline.CodeInvalid, Message: fmt.Sprintf("group %q cannot be applied", g.Name), Reasons: reasons}
@@ -106,16 +124,36 @@ func (c *Coordinator) Apply(ctx context.Context, g snapline.Group) (snapline.Gro
 	if err != nil && (!errors.As(err, &e) || e.Code != snapline.CodeNotFound) {
 		return snapline.GroupStatus{}, err
 	}
+	for m, h := range old.Former {
+		next.put(m, h)
+	}
+	for m, h := range old.Placement {
+		next.put(m, h)
+	}
+	var moved []snapline.Reason
 	for _, m := range g.Members {
-		next.Placement[m.Name] = m.Host
 		if was := old.Group.Member(m.Name); was != nil && was.Host == m.Host {
-			next.Placement[m.Name] = old.Placement[m.Name]
+			continue
 		}
+		if at := next.Placement[m.Name]; at != "" && at != m.Host {
+			moved = append(moved, snapline.Reason{Member: m.Name, Host: at, Text: "runs there, says the protection, not on " + string(m.Host)})
+		}
+		next.put(m.Name, m.Host)
+	}
+	if moved != nil && c.isProtected(g.Name) {
+		return snapline.GroupStatus{}, &snapline.Error{Code: snapline.CodeRefused, Message: fmt.Sprintf("group %s is protected: a group file does not move its members", g.Name), Reasons: moved,
+			Hint: "snapline drain HOST and snapline restore --place do; or end the protection first: snapline unprotect " + string(g.Name)}
 	}
 	if err := c.putGroup(ctx, next, rev); err != nil {
 		return snapline.GroupStatus{}, err
 	}
 	return c.status(ctx, next), nil
+}
+
+func (c *Coordinator) isProtected(g snapline.GroupName) bool {
+	c.fate.Lock()
+	defer c.fate.Unlock()
+	return c.keepers[g] != nil
 }
 
 // Groups lists the declared groups, by name.

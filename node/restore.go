@@ -185,7 +185,14 @@ func (t *restoring) stopHosts() []snapline.HostName {
 func (t *restoring) current() map[snapline.MemberName]snapline.HostName {
 	t.c.fate.Lock()
 	defer t.c.fate.Unlock()
-	return maps.Clone(t.c.groups[t.snapshot.Group.Name].Placement)
+	rec := t.c.groups[t.snapshot.Group.Name]
+	at := maps.Clone(rec.Placement)
+	for m, h := range rec.Former {
+		if t.snapshot.Group.Member(m) != nil {
+			at[m] = h
+		}
+	}
+	return at
 }
 
 // declaredNow are the snapshot's members whose declaration has changed since.
@@ -333,7 +340,7 @@ func (t *restoring) move() error {
 		return err
 	}
 	for m, h := range t.place {
-		rec.Placement[m] = h
+		rec.put(m, h)
 		if now := rec.Group.Member(m); now != nil {
 			now.QEMU = t.snapshot.Group.Member(m).QEMU
 		}
