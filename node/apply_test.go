@@ -36,7 +36,13 @@ func TestFormerMemberIsLetGo(t *testing.T) {
 	eventually(t, "n2 on h3 without a fence", free("h3"))
 	s.stopA["h3"]() // where n2 is now: it cannot be asked to end it
 	s.awaitEvent(snapline.EventHostLost, 0)
-	if op := s.restore("g-1", map[snapline.MemberName]snapline.HostName{"n2": "h1", "n3": "h1"}); op.Error == nil || op.Error.Code != snapline.CodeRefused {
+	var begun snapline.Operation
+	eventually(t, "the recovery has tried", func() (idle bool) {
+		var err error
+		begun, err = s.c.Restore(t.Context(), snapline.RestoreRequest{Snapshot: "g-1", Place: map[snapline.MemberName]snapline.HostName{"n2": "h1", "n3": "h1"}})
+		return err == nil
+	})
+	if op := s.ended(begun); op.Error == nil || op.Error.Code != snapline.CodeRefused {
 		t.Errorf("restored beside what h3 runs: %v", op.Error)
 	}
 }
