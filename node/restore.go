@@ -195,6 +195,15 @@ func (t *restoring) current() map[snapline.MemberName]snapline.HostName {
 	return at
 }
 
+// isMember reports whether it is one now, and so had a lease if the group is
+// protected.
+func (t *restoring) isMember(m snapline.MemberName) bool {
+	t.c.fate.Lock()
+	defer t.c.fate.Unlock()
+	g := t.c.groups[t.snapshot.Group.Name].Group
+	return g.Member(m) != nil
+}
+
 // declaredNow are the snapshot's members whose declaration has changed since.
 func (t *restoring) declaredNow() (changed []snapline.Member) {
 	t.c.fate.Lock()
@@ -223,7 +232,8 @@ func (t *restoring) reachable() *snapline.Error {
 		}
 	}
 	for m, h := range t.current() {
-		if !t.c.roster.online(h) && t.place[m] != h && !t.without.has(h) {
+		silent := t.without.has(h) && (!t.without.Withdrawn || t.isMember(m))
+		if !t.c.roster.online(h) && t.place[m] != h && !silent {
 			add(m, h, "may still be running there, and no agent of this host is online to stop it",
 				fmt.Sprintf("start the agent on that host again, or bring the group back without it: snapline recover %s", t.snapshot.Group.Name))
 		}
