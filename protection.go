@@ -111,6 +111,11 @@ type RecoveryPlan struct {
 	// now.
 	Place   map[MemberName]HostName `json:"place,omitempty"`
 	Reasons []Reason                `json:"reasons,omitempty"`
+	// Near says how much of a member's part of the snapshot is in the cache of the
+	// host where it would go; nil: no host has any of it, or none needs a cache.
+	Near map[MemberName]Nearness `json:"near,omitempty"`
+	// Otherwise is Place as it would be without these caches, where that is another.
+	Otherwise map[MemberName]HostName `json:"otherwise,omitempty"`
 }
 
 // DrainRequest asks for a host to be given back to its owner.

@@ -51,6 +51,23 @@ type Repository interface {
 	GiveUp(ctx context.Context, id SnapshotID) error
 }
 
+// Cached is a Repository that may keep parts of the storage on its own machine.
+type Cached interface {
+	// Near says how much of what reading a member's stream and disks back takes is
+	// kept here; files below disks do not count. It reads no data from the storage.
+	// When ctx ends it returns, without an error, what it has found until then: too
+	// little. Of m it needs the names and the objects.
+	Near(ctx context.Context, id SnapshotID, m MemberSnapshot) (Nearness, error)
+}
+
+// Nearness is how much of something is near: Bytes of the Of bytes that are known
+// to be needed. The zero value is what a repository without a cache says, which is
+// equally far from everybody.
+type Nearness struct {
+	Bytes int64 `json:"bytes"`
+	Of    int64 `json:"of"`
+}
+
 // Errors of a Repository that callers branch on.
 var (
 	ErrExists   = errors.New("exists already")

@@ -86,14 +86,8 @@ func printPlan(p printer, plan snapline.RecoveryPlan) error {
 			return err
 		}
 	}
-	var rows [][]any
-	for _, m := range slices.Sorted(maps.Keys(plan.Place)) {
-		rows = append(rows, []any{m, plan.Place[m]})
-	}
-	if rows != nil {
-		if err := p.table([]column{left("MEMBER"), left("HOST")}, rows); err != nil {
-			return err
-		}
+	if err := printPlace(p, plan); err != nil {
+		return err
 	}
 	if plan.Reasons == nil {
 		return nil
@@ -104,6 +98,39 @@ func printPlan(p printer, plan snapline.RecoveryPlan) error {
 	for _, r := range plan.Reasons {
 		if err := p.line("  - %s", r); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// printPlace says who would go where, and what of it the caches of hosts decide.
+func printPlace(p printer, plan snapline.RecoveryPlan) error {
+	if plan.Place == nil {
+		return nil
+	}
+	columns := []column{left("MEMBER"), left("HOST")}
+	if plan.Near != nil {
+		columns = append(columns, left("IN ITS CACHE"))
+	}
+	var rows [][]any
+	members := slices.Sorted(maps.Keys(plan.Place))
+	for _, m := range members {
+		row := []any{m, plan.Place[m]}
+		if n, ok := plan.Near[m]; ok {
+			row = append(row, fmt.Sprintf("%s of %s", size(n.Bytes), size(n.Of)))
+		} else if plan.Near != nil {
+			row = append(row, "")
+		}
+		rows = append(rows, row)
+	}
+	if err := p.table(columns, rows); err != nil {
+		return err
+	}
+	for _, m := range members {
+		if h := plan.Otherwise[m]; h != "" && h != plan.Place[m] {
+			if err := p.line("%s would go to %s if no host had any of the snapshot in its cache", m, h); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -60,6 +60,14 @@ func (r *Repository) Close() error {
 	return nil
 }
 
+// Near implements snapline.Cached, for the one below.
+func (r *Repository) Near(ctx context.Context, id snapline.SnapshotID, m snapline.MemberSnapshot) (snapline.Nearness, error) {
+	if c, ok := r.Repository.(snapline.Cached); ok {
+		return c.Near(ctx, id, m)
+	}
+	return snapline.Nearness{}, nil
+}
+
 const defaultSmall = 1 << 20
 
 // Put implements snapline.Repository.

@@ -20,6 +20,8 @@ func (a *Agent) answer(ctx context.Context, from snapline.Address, question []by
 			f.Doctor, f.Now = a.examine(ctx, *q.Doctor)
 		case q.Path != nil:
 			f.Path = a.path(ctx, *q.Path)
+		case q.Near != nil:
+			f.Near = a.near(ctx, *q.Near)
 		default:
 			for _, m := range q.Members {
 				f.Members = append(f.Members, a.inspect(ctx, q.Group, m))

@@ -225,7 +225,7 @@ func (m *moving) try(ctx context.Context) (snapline.MovedGroup, error) {
 	}
 	away := recovery{group: rec.placed(), gone: map[snapline.HostName]bool{m.host: true}}
 	if m.taken.ID != "" {
-		if _, _, err := m.c.planFor(away, m.taken); err != nil {
+		if _, _, err := m.c.planFor(ctx, away, m.taken); err != nil {
 			return moved, err
 		}
 	}
@@ -234,7 +234,7 @@ func (m *moving) try(ctx context.Context) (snapline.MovedGroup, error) {
 			return moved, err
 		}
 	}
-	plan, s, err := m.c.planFor(away, m.taken)
+	plan, s, err := m.c.planFor(ctx, away, m.taken)
 	if err != nil {
 		return moved, err
 	}

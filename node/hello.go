@@ -94,14 +94,16 @@ type inspection struct {
 	Members []snapline.Member  `json:"members"`
 	Doctor  *examination       `json:"doctor,omitempty"`
 	Path    *pathStep          `json:"path,omitempty"`
+	Near    *nearQuestion      `json:"near,omitempty"`
 }
 
 // findings answers an inspection.
 type findings struct {
-	Members []snapline.MemberStatus `json:"members"`
-	Doctor  []snapline.Finding      `json:"doctor,omitempty"`
-	Now     snapline.Instant        `json:"now,omitempty"` // on the agent's clock
-	Path    *pathFound              `json:"path,omitempty"`
+	Members []snapline.MemberStatus                   `json:"members"`
+	Doctor  []snapline.Finding                        `json:"doctor,omitempty"`
+	Now     snapline.Instant                          `json:"now,omitempty"` // on the agent's clock
+	Path    *pathFound                                `json:"path,omitempty"`
+	Near    map[snapline.MemberName]snapline.Nearness `json:"near,omitempty"`
 }
 
 // examination asks an agent about its host, or only what its clock shows.

@@ -42,17 +42,21 @@ func (c *Coordinator) plan(ctx context.Context, r recovery) (snapline.RecoveryPl
 	if len(all) == 0 {
 		return p, snapline.Snapshot{}, &snapline.Error{Code: snapline.CodeRefused, Message: fmt.Sprintf("group %s has no snapshot to go back to", r.group.Name), Hint: "snapline take " + string(r.group.Name)}
 	}
-	return c.planFor(r, all[len(all)-1])
+	return c.planFor(ctx, r, all[len(all)-1])
 }
 
 // planFor chooses the hosts for one snapshot.
-func (c *Coordinator) planFor(r recovery, s snapline.Snapshot) (snapline.RecoveryPlan, snapline.Snapshot, error) {
+func (c *Coordinator) planFor(ctx context.Context, r recovery, s snapline.Snapshot) (snapline.RecoveryPlan, snapline.Snapshot, error) {
 	p := snapline.RecoveryPlan{Group: r.group.Name, Lost: slices.Sorted(maps.Keys(r.gone)), Snapshot: s.ID, TakenAt: s.TakenAt}
 	p.LossMS = float64(c.Clock.Wall().Sub(s.TakenAt).Microseconds()) / 1000
-	place, reasons := placement.Find(c.placementRequest(r, s))
+	q := c.placementRequest(r, s)
+	place, reasons := placement.Find(q)
 	p.Place, p.Reasons = place, reasons
 	if reasons != nil {
 		return p, s, errNoRoom{p}
+	}
+	if c.askNear(ctx, &q, s) {
+		nearest(&p, q)
 	}
 	return p, s, nil
 }

@@ -33,6 +33,8 @@ type site struct {
 	// fences outlive the agents, as they do in a kernel.
 	fences map[snapline.HostName]*fencetest.Memory
 	stopA  map[snapline.HostName]func()
+	// near is what hosts say that they have near of a member's data.
+	near map[snapline.HostName]func(context.Context, snapline.MemberSnapshot) snapline.Nearness
 	// lease, if not zero, is the coordinator's, whose protections then hurry.
 	lease time.Duration
 	// looksSeldom leaves machines that are gone to other occasions than time.
@@ -145,7 +147,13 @@ func (s *site) startAgent(h snapline.HostName) {
 		Examine: func(context.Context) []snapline.Finding {
 			return []snapline.Finding{{Check: "kernel", State: snapline.FindingOK, Text: "fake"}}
 		},
-		OpenRepository: func(context.Context, string) (snapline.Repository, error) { s.opened.Add(1); return s.repo, nil }})
+		OpenRepository: func(context.Context, string) (snapline.Repository, error) {
+			s.opened.Add(1)
+			if near := s.near[h]; near != nil {
+				return cachedRepo{s.repo, near}, nil
+			}
+			return s.repo, nil
+		}})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -101,7 +101,14 @@ func ram(seed uint64, n int) []byte {
 }
 
 func TestRepository(t *testing.T) {
-	repotest.Run(t, func(t *testing.T) snapline.Repository { return create(t, nil) })
+	t.Run("plain", func(t *testing.T) { repotest.Run(t, func(t *testing.T) snapline.Repository { return create(t, nil) }) })
+	t.Run("with packs kept", func(t *testing.T) {
+		repotest.Run(t, func(t *testing.T) snapline.Repository {
+			store := blobtest.NewMemory()
+			create(t, store)
+			return reopen(t, store, Options{CacheBytes: 64 << 20})
+		})
+	})
 }
 
 func TestTwoReposShareStorage(t *testing.T) {

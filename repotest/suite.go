@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) snapline.Repository) {
 		{"give up", testGiveUp},
 		{"give up or commit", testGiveUpOrCommit},
 		{"bad names are refused", testBadNames},
+		{"what is near", testNear},
 		{"ended context", testContext},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
