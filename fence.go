@@ -95,7 +95,20 @@ type FenceCounters struct {
 	Shut     uint64 `json:"shut"`     // did not pass, in either direction, because the fence was shut
 	Restored uint64 `json:"restored"` // left marked RESTORED
 	Refused  uint64 `json:"refused"`  // of the old timeline, did not reach the VM
+	Unnoted  uint64 `json:"unnoted"`  // left under a lease on a way for which there was no room
 }
+
+// Way is between which addresses packets have left the VM under a lease. Group
+// addresses are ways like others; neighbour discovery, and what is not IP, is
+// none.
+type Way struct {
+	From, To netip.Addr
+	// Last is when the last packet did, on CLOCK_BOOTTIME.
+	Last Instant
+}
+
+// MaxWays bounds the ways that a fence has noted and nobody has told it to forget.
+const MaxWays = 2048
 
 // Fence stands at the network edge of one virtual machine. Its methods may be
 // called from several goroutines. After Lower and Close they return
@@ -109,6 +122,10 @@ type Fence interface {
 	// Rules reads them from where the packet path does.
 	Rules() (FenceRules, error)
 	Counters() (FenceCounters, error)
+	// Ways lists those on which packets have left under a lease, in any order.
+	Ways() ([]Way, error)
+	// Forget makes room: ways go on which nothing has left since they were listed.
+	Forget([]Way) error
 	// Covers reports whether the fence stands on all these NICs, this moment.
 	Covers(nics []NIC) (bool, error)
 	// Lower takes the fence down; frames pass untouched. Taps that are gone are no

@@ -92,8 +92,8 @@ func (r result) print(w io.Writer) {
 		t := newTable("gate, ns a packet", "rules off, out", "rules off, in", "marked", "shield passes", "withheld")
 		t.AppendRow(table.Row{r.Gate.IdleOut, r.Gate.IdleIn, r.Gate.Mark, r.Gate.Shield, r.Gate.Withheld})
 		fmt.Fprintln(w, t.Render())
-		t = newTable("fence, ns a packet", "no limit", "under a lease", "marked in quarantine", "refused")
-		t.AppendRow(table.Row{r.Gate.FenceOpen, r.Gate.FenceLease, r.Gate.FenceMark, r.Gate.FenceRefuse})
+		t = newTable("fence, ns a packet", "no limit", "arriving under a lease", "leaving under one", "marked in quarantine", "refused")
+		t.AppendRow(table.Row{r.Gate.FenceOpen, r.Gate.FenceLease, r.Gate.FenceNote, r.Gate.FenceMark, r.Gate.FenceRefuse})
 		fmt.Fprintln(w, t.Render())
 	}
 	if r.Repository != nil {

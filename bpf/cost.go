@@ -28,7 +28,8 @@ type Cost struct {
 
 	// A fence, which may stand for months.
 	FenceOpen   float64 `json:"fence_open_ns"`   // no limit, as between quarantine and lowering
-	FenceLease  float64 `json:"fence_lease_ns"`  // under a lease, either way
+	FenceLease  float64 `json:"fence_lease_ns"`  // arriving under a lease
+	FenceNote   float64 `json:"fence_note_ns"`   // leaving under one, on a way that is known
 	FenceMark   float64 `json:"fence_mark_ns"`   // leaving in quarantine: marked
 	FenceRefuse float64 `json:"fence_refuse_ns"` // arriving in quarantine from a member: refused
 }

@@ -17,7 +17,7 @@ func TestMeasureCost(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Harness <= 0 || c.IdleOut <= 0 || c.IdleIn <= 0 || c.Mark <= 0 || c.Shield <= 0 || c.Withheld <= 0 ||
-		c.FenceOpen <= 0 || c.FenceLease <= 0 || c.FenceMark <= 0 || c.FenceRefuse <= 0 {
+		c.FenceOpen <= 0 || c.FenceLease <= 0 || c.FenceNote <= 0 || c.FenceMark <= 0 || c.FenceRefuse <= 0 {
 		t.Errorf("cost %+v", c)
 	}
 	t.Logf("%+v", c)

@@ -37,6 +37,7 @@ struct counters {
 	u64 shut;     // frames that did not pass, in either direction
 	u64 restored; // packets marked
 	u64 refused;  // frames of the old timeline that did not reach the VM
+	u64 unnoted;  // packets under a lease for whose addresses there was no room
 };
 
 // owner says whose fence it is, for an agent that finds it: see fence_load.go.
@@ -51,6 +52,13 @@ struct member {
 };
 
 enum { FROM_MAC = 1, FROM_IPV4 = 4, FROM_IPV6 = 6 };
+
+// way is between which addresses packets go, IPv4's in the first four bytes.
+struct way {
+	u8 from[16];
+	u8 to[16];
+	u32 kind; // FROM_IPV4 or FROM_IPV6
+};
 
 struct {
 	map_uint(type, BPF_MAP_TYPE_ARRAY);
@@ -81,7 +89,18 @@ struct {
 	map_type(value, u32);
 } fence_members SEC(".maps");
 
+// fence_ways holds when the last packet left on each way. Nobody falls out: an
+// agent takes out what it has told, and unnoted counts what finds no room. The
+// size is snapline.MaxWays.
+struct {
+	map_uint(type, BPF_MAP_TYPE_HASH);
+	map_uint(max_entries, 2048);
+	map_type(key, struct way);
+	map_type(value, u64);
+} fence_ways SEC(".maps");
+
 struct fence {
+	u64 leased; // now, if the lease is running; 0 otherwise
 	u8 shut;
 	u8 restored;
 	u8 refuse;
@@ -101,6 +120,7 @@ static always_inline struct fence read_rules(const struct rules *r)
 		return f;
 	now = ktime_get_boot_ns();
 	f.shut = open_until != ALWAYS && now >= open_until;
+	f.leased = open_until != ALWAYS && !f.shut ? now : 0;
 	f.restored = now < restored_until;
 	f.refuse = now < refuse_until;
 	return f;
@@ -137,6 +157,34 @@ static always_inline int from_member(struct __sk_buff *skb, enum carries kind, c
 	return 0;
 }
 
+// note remembers that a packet leaves on its way now. What has passed before goes
+// a shorter one: a lookup, and a write in place.
+static always_inline void note(struct __sk_buff *skb, enum carries kind, const struct packet *p, struct counters *c, u64 now)
+{
+	struct way w = {};
+	u8 copy[8];
+	const u8 *both;
+	u64 *last;
+
+	if (kind == IPV4) {
+		both = bytes(skb, p->at + 12, sizeof(copy), copy);
+		if (!both)
+			return; // never: it has a whole header
+		w.kind = FROM_IPV4;
+		__builtin_memcpy(w.from, both, 4);
+		__builtin_memcpy(w.to, both + 4, 4);
+	} else {
+		w.kind = FROM_IPV6;
+		if (skb_load_bytes(skb, p->at + 8, &w, 32))
+			return; // never
+	}
+	last = map_lookup_elem(&fence_ways, &w);
+	if (last)
+		*last = now;
+	else if (map_update_elem(&fence_ways, &w, &now, BPF_ANY))
+		c->unnoted++;
+}
+
 SEC("tc")
 int snapfence_out(struct __sk_buff *skb)
 {
@@ -144,13 +192,13 @@ int snapfence_out(struct __sk_buff *skb)
 	struct rules *r = map_lookup_elem(&fence_rules, &only);
 	struct counters *c;
 	struct fence on;
-	struct packet p;
+	struct packet p = {}; // whole, so that the compiler may keep any part of it
 	enum carries kind;
 
 	if (!r)
 		return TC_ACT_SHOT; // never: the map has one entry
 	on = read_rules(r);
-	if (!on.shut && !on.restored)
+	if (!on.shut && !on.restored && !on.leased)
 		return TC_ACT_UNSPEC;
 	c = map_lookup_elem(&fence_counters, &only);
 	if (!c)
@@ -161,6 +209,10 @@ int snapfence_out(struct __sk_buff *skb)
 		return drop(&c->shut);
 	kind = parse(skb, &p);
 	if (kind != IPV4 && kind != IPV6)
+		return TC_ACT_UNSPEC;
+	if (on.leased && !discovers_neighbours(skb, kind, &p))
+		note(skb, kind, &p, c, on.leased);
+	if (!on.restored)
 		return TC_ACT_UNSPEC;
 	// No memory to make the header writable: losing a packet is safe.
 	if (set_codepoint(skb, kind, &p, restored))

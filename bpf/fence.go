@@ -33,13 +33,13 @@ var (
 
 // fenceKernel is what the kernel holds of a fence, whoever loaded it.
 type fenceKernel struct {
-	rules, counters, owner *ebpf.Map
-	out, in                *ebpf.Program
+	rules, counters, owner, ways *ebpf.Map
+	out, in                      *ebpf.Program
 }
 
 func (k fenceKernel) close() error {
 	var errs []error
-	for _, m := range []*ebpf.Map{k.rules, k.counters, k.owner} {
+	for _, m := range []*ebpf.Map{k.rules, k.counters, k.owner, k.ways} {
 		if m != nil {
 			errs = append(errs, m.Close())
 		}
@@ -130,6 +130,7 @@ func (f *Fence) Counters() (c snapline.FenceCounters, err error) {
 			c.Shut += one.Shut
 			c.Restored += one.Restored
 			c.Refused += one.Refused
+			c.Unnoted += one.Unnoted
 		}
 		return nil
 	})

@@ -18,6 +18,7 @@ type fenceCounters struct {
 	Shut     uint64
 	Restored uint64
 	Refused  uint64
+	Unnoted  uint64
 }
 
 type fenceMember struct {
@@ -38,6 +39,13 @@ type fenceRules struct {
 	RefuseUntil   uint64
 }
 
+type fenceWay struct {
+	_    structs.HostLayout
+	From [16]uint8
+	To   [16]uint8
+	Kind uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -46,6 +54,7 @@ const (
 	fenceMapFenceMembers  = "fence_members"
 	fenceMapFenceOwner    = "fence_owner"
 	fenceMapFenceRules    = "fence_rules"
+	fenceMapFenceWays     = "fence_ways"
 	fenceProgSnapfenceIn  = "snapfence_in"
 	fenceProgSnapfenceOut = "snapfence_out"
 	fenceVarRestored      = "restored"
@@ -105,6 +114,7 @@ type fenceMapSpecs struct {
 	FenceMembers  *ebpf.MapSpec `ebpf:"fence_members"`
 	FenceOwner    *ebpf.MapSpec `ebpf:"fence_owner"`
 	FenceRules    *ebpf.MapSpec `ebpf:"fence_rules"`
+	FenceWays     *ebpf.MapSpec `ebpf:"fence_ways"`
 }
 
 // fenceVariableSpecs contains global variables before they are loaded into the kernel.
@@ -138,6 +148,7 @@ type fenceMaps struct {
 	FenceMembers  *ebpf.Map `ebpf:"fence_members"`
 	FenceOwner    *ebpf.Map `ebpf:"fence_owner"`
 	FenceRules    *ebpf.Map `ebpf:"fence_rules"`
+	FenceWays     *ebpf.Map `ebpf:"fence_ways"`
 }
 
 func (m *fenceMaps) Close() error {
@@ -146,6 +157,7 @@ func (m *fenceMaps) Close() error {
 		m.FenceMembers,
 		m.FenceOwner,
 		m.FenceRules,
+		m.FenceWays,
 	)
 }
 

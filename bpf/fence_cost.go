@@ -26,7 +26,8 @@ func fenceCost(c *Cost, packets int) error {
 		ns      *float64
 	}{
 		{k.out, snapline.FenceRules{OpenUntil: snapline.Always}, &c.FenceOpen},
-		{k.out, snapline.FenceRules{OpenUntil: later}, &c.FenceLease},
+		{k.in, snapline.FenceRules{OpenUntil: later}, &c.FenceLease},
+		{k.out, snapline.FenceRules{OpenUntil: later}, &c.FenceNote},
 		{k.out, quarantine, &c.FenceMark},
 		{k.in, quarantine, &c.FenceRefuse},
 	} {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"testing"
@@ -61,6 +62,12 @@ func fenceSite(t *testing.T, mode Mode) *fencetest.Site {
 		taps[name].send(t, f, 0)
 		got := arrives(t, taps["outside"], number)
 		return got != nil, got != nil && got[15]>>2 == byte(snapline.RestoredCodepoint)
+	}
+	s.Send = func(t *testing.T, name string, to netip.Addr) {
+		f := costFrame(0)
+		f[0] = 0x5a
+		copy(f[30:34], to.AsSlice())
+		taps[name].send(t, f, 0) // the programs have run when it returns
 	}
 	s.In = func(t *testing.T, name string, p fencetest.Packet) bool {
 		number++

@@ -37,7 +37,7 @@ func newFenceKernel(s snapline.FenceSpec) (k fenceKernel, err error) {
 		return k, explain(err)
 	}
 	defer objs.FenceMembers.Close() // nobody changes it any more
-	k = fenceKernel{objs.FenceRules, objs.FenceCounters, objs.FenceOwner, objs.SnapfenceOut, objs.SnapfenceIn}
+	k = fenceKernel{objs.FenceRules, objs.FenceCounters, objs.FenceOwner, objs.FenceWays, objs.SnapfenceOut, objs.SnapfenceIn}
 	if err := k.owner.Put(uint32(0), label); err != nil {
 		return k, fmt.Errorf("note the fence's owner: %w", errors.Join(err, k.close()))
 	}

@@ -20,6 +20,7 @@ const (
 	fenceRulesName    = "fence_rules"
 	fenceCountersName = "fence_counters"
 	fenceOwnerName    = "fence_owner"
+	fenceWaysName     = "fence_ways"
 )
 
 // Standing looks at every interface of the namespace.
@@ -163,6 +164,8 @@ func (f *finder) fence(id ebpf.ProgramID) (*Fence, error) {
 			k.counters = m
 		case fenceOwnerName:
 			k.owner = m
+		case fenceWaysName:
+			k.ways = m
 		default:
 			m.Close()
 		}
@@ -170,7 +173,7 @@ func (f *finder) fence(id ebpf.ProgramID) (*Fence, error) {
 	if known := f.byRules[rulesID]; known != nil {
 		return known, k.close()
 	}
-	if k.rules == nil || k.counters == nil || k.owner == nil {
+	if k.rules == nil || k.counters == nil || k.owner == nil || k.ways == nil {
 		return nil, errors.Join(errors.New("a fence of another version stands here: remove it with that version's agent, or end the machine"), k.close())
 	}
 	owner, err := decodeOwner(k.owner)

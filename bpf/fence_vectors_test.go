@@ -95,6 +95,16 @@ func parseFenceVector(fields map[string]string, now snapline.Instant) (v fenceVe
 			return v, err
 		}
 	}
+	if from, to, ok := strings.Cut(fields["notes"], " > "); ok {
+		if v.want.Way.From, err = netip.ParseAddr(from); err != nil {
+			return v, err
+		}
+		if v.want.Way.To, err = netip.ParseAddr(to); err != nil {
+			return v, err
+		}
+	} else if fields["notes"] != "" {
+		return v, fmt.Errorf("notes %q", fields["notes"])
+	}
 	switch fields["out"] {
 	case "nothing":
 	case "same":
@@ -113,11 +123,13 @@ func fenceModel(out bool, f rule.Fence, frame []byte, now snapline.Instant) rule
 	return f.ToVM(frame, now)
 }
 
+// fenceDifference leaves out when a way was noted.
 func fenceDifference(want, got rule.FenceOutcome) string {
-	if want.Pass == got.Pass && bytes.Equal(want.Frame, got.Frame) && want.Counters == got.Counters {
+	want.Way.Last, got.Way.Last = 0, 0
+	if want.Pass == got.Pass && bytes.Equal(want.Frame, got.Frame) && want.Counters == got.Counters && want.Way == got.Way {
 		return ""
 	}
-	return fmt.Sprintf("want %v %x %+v\ngot  %v %x %+v", want.Pass, want.Frame, want.Counters, got.Pass, got.Frame, got.Counters)
+	return fmt.Sprintf("want %v %x %+v %v\ngot  %v %x %+v %v", want.Pass, want.Frame, want.Counters, want.Way, got.Pass, got.Frame, got.Counters, got.Way)
 }
 
 // fenceInKernel runs a fence's programs, attached to nothing.
@@ -151,6 +163,7 @@ func (f fenceInKernel) judge(t testing.TB, out bool, r snapline.FenceRules, fram
 	if out {
 		program = f.k.out
 	}
+	before := bootTime(t)
 	verdict, after, err := program.Test(frame)
 	if err != nil {
 		t.Fatalf("test run: %v", err)
@@ -164,6 +177,19 @@ func (f fenceInKernel) judge(t testing.TB, out bool, r snapline.FenceRules, fram
 	fence := Fence{maps: f.k}
 	if o.Counters, err = fence.Counters(); err != nil {
 		t.Fatal(err)
+	}
+	ways, err := fence.Ways()
+	if err == nil {
+		err = fence.Forget(ways)
+	}
+	if err != nil || len(ways) > 1 {
+		t.Fatalf("ways %v, %v", ways, err)
+	}
+	if len(ways) == 1 {
+		o.Way = ways[0]
+		if o.Way.Last < before || o.Way.Last > bootTime(t) {
+			t.Fatalf("noted at %d, not after %d", o.Way.Last, before)
+		}
 	}
 	return o
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -29,6 +30,7 @@ type standing struct {
 	spec     snapline.FenceSpec
 	rules    snapline.FenceRules
 	counters snapline.FenceCounters
+	ways     map[[2]netip.Addr]snapline.Instant
 }
 
 // Raise puts up a fence.
@@ -43,7 +45,7 @@ func (m *Memory) Raise(_ context.Context, s snapline.FenceSpec) (snapline.Fence,
 			return nil, &snapline.Error{Code: snapline.CodeRefused, Reasons: []snapline.Reason{{Text: fmt.Sprintf("NIC %s has no tap", n.ID)}}}
 		}
 	}
-	f := &standing{spec: s, rules: s.Rules}
+	f := &standing{spec: s, rules: s.Rules, ways: map[[2]netip.Addr]snapline.Instant{}}
 	m.all = append(m.all, f)
 	return &memoryFence{m: m, standing: f}, nil
 }
@@ -68,8 +70,17 @@ func (m *Memory) Remove(taps ...string) {
 	})
 }
 
+// Addresses of the packets that Out sends.
+var (
+	From = netip.MustParseAddr("10.0.0.1")
+	To   = netip.MustParseAddr("10.0.0.2")
+)
+
 // Out sends a packet from the VM.
-func (m *Memory) Out(tap string) (passes, marked bool) {
+func (m *Memory) Out(tap string) (passes, marked bool) { return m.Send(tap, From, To) }
+
+// Send sends one between those addresses.
+func (m *Memory) Send(tap string, from, to netip.Addr) (passes, marked bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.Now()
@@ -80,6 +91,9 @@ func (m *Memory) Out(tap string) (passes, marked bool) {
 		if now < f.rules.RestoredUntil {
 			f.counters.Restored++
 			marked = true
+		}
+		if f.rules.Leased() {
+			f.note([2]netip.Addr{from, to}, now)
 		}
 	}
 	return true, marked
@@ -108,6 +122,14 @@ func (f *standing) shut(now snapline.Instant) bool {
 		return true
 	}
 	return false
+}
+
+func (f *standing) note(way [2]netip.Addr, now snapline.Instant) {
+	if _, known := f.ways[way]; !known && len(f.ways) == snapline.MaxWays {
+		f.counters.Unnoted++
+		return
+	}
+	f.ways[way] = now
 }
 
 func (m *Memory) at(tap string) (fences []*standing) {
@@ -154,6 +176,25 @@ func (f *memoryFence) Rules() (r snapline.FenceRules, err error) {
 func (f *memoryFence) Counters() (c snapline.FenceCounters, err error) {
 	err = f.use(func(s *standing) { c = s.counters })
 	return c, err
+}
+
+func (f *memoryFence) Ways() (all []snapline.Way, err error) {
+	err = f.use(func(s *standing) {
+		for w, last := range s.ways {
+			all = append(all, snapline.Way{From: w[0], To: w[1], Last: last})
+		}
+	})
+	return all, err
+}
+
+func (f *memoryFence) Forget(ways []snapline.Way) error {
+	return f.use(func(s *standing) {
+		for _, w := range ways {
+			if k := [2]netip.Addr{w.From, w.To}; s.ways[k] == w.Last {
+				delete(s.ways, k)
+			}
+		}
+	})
 }
 
 func (f *memoryFence) Covers(nics []snapline.NIC) (all bool, err error) {

@@ -2,6 +2,7 @@ package fencetest
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"testing"
 	"time"
@@ -29,6 +30,9 @@ type Site struct {
 	Now     func() snapline.Instant
 	// Out sends a packet from the machine's NIC: does it get on, and marked?
 	Out func(t *testing.T, tap string) (passes, marked bool)
+	// Send sends one from that NIC to an IPv4 address, always from the same one, and
+	// returns when the fence has seen it.
+	Send func(t *testing.T, tap string, to netip.Addr)
 	// In sends one to it: does it arrive?
 	In func(t *testing.T, tap string, p Packet) bool
 }
@@ -42,6 +46,8 @@ func Test(t *testing.T, open func(t *testing.T) *Site) {
 		{"a raised fence is shut", testShut},
 		{"rules are deadlines", testDeadlines},
 		{"quarantine", testQuarantine},
+		{"ways", testWays},
+		{"more ways than there is room for", testManyWays},
 		{"a fence outlives who raised it", testOutlives},
 		{"two owners", testTwoOwners},
 		{"on all NICs or on none", testAllOrNone},
@@ -144,6 +150,107 @@ func testQuarantine(t *testing.T, s *Site) {
 	s.want(t, "quarantine over", true)
 	if !s.In(t, s.NICs[0].Tap, OldTimeline) {
 		t.Error("quarantine over: still refused")
+	}
+}
+
+var outside = netip.MustParseAddr("192.0.2.9")
+
+// ways lists them by where they lead.
+func ways(t *testing.T, f snapline.Fence) map[netip.Addr]snapline.Way {
+	t.Helper()
+	all, err := f.Ways()
+	if err != nil {
+		t.Fatal(err)
+	}
+	byTo := map[netip.Addr]snapline.Way{}
+	for _, w := range all {
+		byTo[w.To] = w
+	}
+	if len(byTo) != len(all) {
+		t.Errorf("ways %v", all)
+	}
+	return byTo
+}
+
+func testWays(t *testing.T, s *Site) {
+	f := s.raise(t)
+	send := func(to netip.Addr) {
+		for _, n := range s.NICs {
+			s.Send(t, n.Tap, to)
+		}
+	}
+	send(outside) // and it does not get out
+	set(t, f, snapline.FenceRules{OpenUntil: snapline.Always})
+	send(outside)
+	if got := ways(t, f); len(got) != 0 {
+		t.Errorf("noted without a lease, or shut: %v", got)
+	}
+	lease := snapline.FenceRules{OpenUntil: s.Now().Add(time.Hour)}
+	set(t, f, lease)
+	before := s.Now()
+	send(outside)
+	first := ways(t, f)[outside]
+	if first.Last < before || first.Last > s.Now() || !first.From.Is4() {
+		t.Errorf("noted %+v, after %d", first, before)
+	}
+	lease.RestoredUntil = lease.OpenUntil
+	set(t, f, lease)
+	other := outside.Next()
+	send(outside)
+	send(other)
+	if err := f.Forget([]snapline.Way{first}); err != nil {
+		t.Fatal(err)
+	}
+	both := ways(t, f)
+	if both[outside].Last <= first.Last || both[outside].From != first.From || both[other].Last <= first.Last || len(both) != 2 {
+		t.Errorf("noted %v after %v", both, first)
+	}
+	if err := f.Forget([]snapline.Way{both[outside], first}); err != nil {
+		t.Fatal(err)
+	}
+	if left := ways(t, f); len(left) != 1 || left[other] != both[other] {
+		t.Errorf("%v are left of %v", left, both)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	all, err := s.Fences.Standing(t.Context())
+	if err != nil || len(all) != 1 {
+		t.Fatalf("standing: %d, %v", len(all), err)
+	}
+	if found := ways(t, all[0]); len(found) != 1 || found[other] != both[other] {
+		t.Errorf("who finds the fence is told %v", found)
+	}
+	if err := all[0].Lower(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func testManyWays(t *testing.T, s *Site) {
+	f := s.raise(t)
+	set(t, f, snapline.FenceRules{OpenUntil: s.Now().Add(time.Hour)})
+	to := netip.MustParseAddr("198.18.0.1")
+	for range snapline.MaxWays {
+		to = to.Next()
+		s.Send(t, s.NICs[0].Tap, to)
+	}
+	if c, err := f.Counters(); err != nil || c.Unnoted != 0 {
+		t.Errorf("counters %+v, %v", c, err)
+	}
+	to = to.Next()
+	s.Send(t, s.NICs[0].Tap, to)
+	full := ways(t, f)
+	if c, err := f.Counters(); err != nil || c.Unnoted != 1 || len(full) != snapline.MaxWays {
+		t.Errorf("%d ways, counters %+v, %v", len(full), c, err)
+	}
+	for _, w := range full {
+		if err := f.Forget([]snapline.Way{w}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Send(t, s.NICs[0].Tap, to)
+	if got := ways(t, f); len(got) != 1 || got[to].Last == 0 {
+		t.Errorf("noted %v when there was room again", got)
 	}
 }
 
@@ -261,7 +368,8 @@ func testClosed(t *testing.T, s *Site) {
 		_, rules := f.Rules()
 		_, counters := f.Counters()
 		_, covers := f.Covers(s.NICs)
-		for what, err := range map[string]error{"Set": f.Set(snapline.FenceRules{}), "Rules": rules, "Counters": counters, "Covers": covers} {
+		_, noted := f.Ways()
+		for what, err := range map[string]error{"Set": f.Set(snapline.FenceRules{}), "Rules": rules, "Counters": counters, "Covers": covers, "Ways": noted, "Forget": f.Forget(nil)} {
 			if !errors.Is(err, os.ErrClosed) {
 				t.Errorf("%s after %s: %v", what, name, err)
 			}

@@ -21,6 +21,8 @@ type FenceOutcome struct {
 	Pass     bool
 	Frame    []byte
 	Counters snapline.FenceCounters
+	// Way is the one that is noted; the zero Way: none is.
+	Way snapline.Way
 }
 
 // FromVM judges a frame that the VM sends; see Gate.FromVM.
@@ -29,10 +31,17 @@ func (f Fence) FromVM(frame []byte, now snapline.Instant) FenceOutcome {
 		return FenceOutcome{Counters: snapline.FenceCounters{Shut: 1}}
 	}
 	kind, at := parse(frame)
-	if now >= f.Rules.RestoredUntil || kind != ipv4 && kind != ipv6 {
-		return FenceOutcome{Pass: true, Frame: frame}
+	o := FenceOutcome{Pass: true, Frame: frame}
+	if kind != ipv4 && kind != ipv6 {
+		return o
 	}
-	return FenceOutcome{Pass: true, Frame: setCodepoint(frame, kind, at, f.Restored), Counters: snapline.FenceCounters{Restored: 1}}
+	if f.Rules.Leased() && !discoversNeighbours(frame, kind, at) {
+		o.Way = snapline.Way{From: address(frame, kind, at, 0), To: address(frame, kind, at, 1), Last: now}
+	}
+	if now < f.Rules.RestoredUntil {
+		o.Frame, o.Counters.Restored = setCodepoint(frame, kind, at, f.Restored), 1
+	}
+	return o
 }
 
 // ToVM judges a frame on its way to the VM.
@@ -64,14 +73,16 @@ func (f Fence) fromMember(frame []byte, k kind, at int) bool {
 	if slices.Contains(f.Members.MACs, net.HardwareAddr(frame[6:12]).String()) {
 		return true
 	}
-	var source netip.Addr
-	switch k {
-	case ipv4:
-		source, _ = netip.AddrFromSlice(frame[at+12 : at+16])
-	case ipv6:
-		source, _ = netip.AddrFromSlice(frame[at+8 : at+24])
-	default:
+	if k != ipv4 && k != ipv6 {
 		return false
 	}
-	return slices.Contains(f.Members.IPs, source)
+	return slices.Contains(f.Members.IPs, address(frame, k, at, 0))
+}
+
+// address is the source (0) or destination (1) of the IP packet at that offset.
+func address(frame []byte, k kind, at, which int) netip.Addr {
+	if k == ipv4 {
+		return netip.AddrFrom4([4]byte(frame[at+12+4*which:]))
+	}
+	return netip.AddrFrom16([16]byte(frame[at+8+16*which:]))
 }
