@@ -1,6 +1,9 @@
 package snapline
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // Event is something that happened to a group or a host, kept for those who
 // were not there. IDs count up and are never used twice; a number that is
@@ -64,9 +67,19 @@ type LostInterval struct {
 	// both on the coordinator's clock.
 	From time.Time `json:"from"`
 	To   time.Time `json:"to"`
-	// Peers are addresses outside the group that are known to have exchanged
-	// packets with members around that time. Others may have too: PeersFrom says
-	// how they are known.
-	Peers     []Peer `json:"peers,omitempty"`
-	PeersFrom string `json:"peers_from"`
+	// Peers are addresses outside the group that members are known to have sent
+	// packets to, the latest first. PeersFrom says how they are known, Gaps what may
+	// be missing; there are groups of receivers besides, of which nobody is named.
+	Peers     []LostPeer `json:"peers,omitempty"`
+	PeersFrom string     `json:"peers_from"`
+	Gaps      []Reason   `json:"gaps,omitempty"`
+}
+
+// LostPeer is an address that may have seen what a member did in a LostInterval.
+type LostPeer struct {
+	Member  MemberName `json:"member"`
+	Address netip.Addr `json:"address"`
+	// Last is when the last packet left for it, on the coordinator's clock and not
+	// earlier than it did; nil for one that was seen while the cut was made.
+	Last *time.Time `json:"last,omitempty"`
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,8 +26,10 @@ func eventsCommand(e *env) *cobra.Command {
 coordinator keeps the latest 512 events, also over its own restarts.
 
 Where a restore has taken back what a group did, the event says how much, and
-which addresses outside the group are known to have exchanged packets with its
-members: what was sent out cannot be recalled.`,
+which addresses outside the group its members are known to have sent packets to:
+what was sent out cannot be recalled. "snapline show" lists all of them. Of a
+protected group they are known from its fences, all the time; of others from
+the moments of the cut.`,
 		Example: `  snapline events
   snapline events etcd --follow
   snapline events --follow --json | jq .text`,
@@ -102,7 +105,11 @@ func printEvent(p printer, e snapline.Event) error {
 	if err := p.line("%s  %-14s  %-8s  %s", when(e.At), e.Kind, dash(about), e.Text); err != nil {
 		return err
 	}
-	for _, r := range e.Reasons {
+	reasons := e.Reasons
+	if e.Lost != nil {
+		reasons = append(slices.Clone(reasons), e.Lost.Gaps...)
+	}
+	for _, r := range reasons {
 		if err := p.line("    - %s", r); err != nil {
 			return err
 		}

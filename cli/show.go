@@ -84,12 +84,31 @@ func printRestores(ctx context.Context, svc api.Service, p printer, s snapline.S
 		if e.Snapshot != s.ID || e.Lost == nil {
 			continue
 		}
-		if err := p.line("restored %s: what the group did since the snapshot is lost (%s); peers outside the group are known from %s",
-			when(e.At), e.Lost.To.Sub(e.Lost.From).Round(time.Second), e.Lost.PeersFrom); err != nil {
+		if err := printLost(p, e.At, *e.Lost); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// printLost says what a restore has taken back, and who may have seen it.
+func printLost(p printer, at time.Time, l snapline.LostInterval) error {
+	err := p.line("restored %s: what the group did since the snapshot is lost (%s)", when(at), l.To.Sub(l.From).Round(time.Second))
+	if len(l.Peers) == 0 {
+		err = errors.Join(err, p.line("  no address outside the group is known to have seen it"))
+	}
+	for _, o := range l.Peers {
+		seen := "it was seen during the cut"
+		if o.Last != nil {
+			seen = "the last packet for it left " + when(*o.Last)
+		}
+		err = errors.Join(err, p.line("  %s: %v may have seen it; %s", o.Member, o.Address, seen))
+	}
+	err = errors.Join(err, p.line("  known from %s", l.PeersFrom))
+	for _, g := range l.Gaps {
+		err = errors.Join(err, p.line("  - %s", g))
+	}
+	return err
 }
 
 func printSnapshot(p printer, s snapline.Snapshot) error {

@@ -3,12 +3,15 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net"
+	"os/exec"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/snapline/snapline"
 	"github.com/snapline/snapline/lab"
+	"github.com/snapline/snapline/lab/bank"
 )
 
 // recoveryLimit is from a host's death to all members running: the lease, and
@@ -21,12 +24,19 @@ func TestRecovery(t *testing.T) {
 	s := newSite(t, lab.Options{Workload: lab.Bank, MemMB: 192, DiskMB: 64})
 	s.apply(t)
 	bank := s.BankClients()
-	s.mustRun(t, nil, "protect", string(s.group), "--every", "15s", "--keep-last", "2")
+	// No snapshot comes between the one that is taken by hand and the host's death.
+	s.mustRun(t, nil, "protect", string(s.group), "--every", "5m", "--keep-last", "2")
 	s.awaitProtected(t)
 	awaitMoney(t, drainLimit, bank, "tcp", 3)
 
 	t.Run("host dies", func(t *testing.T) {
 		s.awaitIdle(t)
+		early, late := s.outsider(t, "10.77.0.251"), s.outsider(t, "10.77.0.252")
+		early(t, "n2")
+		pass(aReport)
+		s.mustRun(t, nil, "take", string(s.group))
+		late(t, "n2")
+		pass(aReport)
 		before := s.lastEvent(t)
 		died := time.Now()
 		if err := s.KillHost(t.Context(), "h2"); err != nil {
@@ -41,11 +51,28 @@ func TestRecovery(t *testing.T) {
 		s.everybodyRuns(t, "h2")
 		awaitMoney(t, drainLimit, bank, "tcp", 3)
 		audit(t, bank)
+		lost := s.awaitEvent(t, 10*time.Second, snapline.EventRestored, before).Lost
+		t.Logf("who may have seen what was lost: %+v", lost)
+		saw := func(address string) bool {
+			return slices.ContainsFunc(lost.Peers, func(p snapline.LostPeer) bool { return p.Member == "n2" && p.Address.String() == address })
+		}
+		if saw("10.77.0.251") || !saw("10.77.0.252") {
+			t.Errorf("10.77.0.251 was sent nothing since the snapshot, 10.77.0.252 was; named are %+v", lost.Peers)
+		}
+		for _, p := range lost.Peers {
+			if p.Address.String() == s.VMs()[0].Address || p.Address.IsMulticast() {
+				t.Errorf("%s, sent to by %s, is no peer outside the group", p.Address, p.Member)
+			}
+		}
+		if !slices.ContainsFunc(lost.Gaps, func(r snapline.Reason) bool { return r.Member == "n2" && r.Host == "h2" }) {
+			t.Errorf("h2 died, and there is no word on what it could not tell: %v", lost.Gaps)
+		}
 	})
 	if t.Failed() {
 		return
 	}
 	t.Run("host returns", func(t *testing.T) {
+		s.mustRun(t, nil, "protect", string(s.group), "--every", "15s", "--keep-last", "2")
 		before := s.lastEvent(t)
 		if err := s.StartAgent("h2"); err != nil {
 			t.Fatal(err)
@@ -73,6 +100,40 @@ func TestRecovery(t *testing.T) {
 	s.mustRun(t, nil, "unprotect", string(s.group))
 	s.awaitIdle(t)
 	s.tidy(t) // the fences have gone with the protection
+}
+
+// aReport is longer than it takes a host to tell of a packet, and than a snapshot's
+// cut is taken for earlier than it was.
+const aReport = 3 * time.Second
+
+// pass lets time pass, where nobody says that something has been done.
+func pass(d time.Duration) { <-time.After(d) }
+
+// outsider gives the switch another address, of nobody in the group, and returns
+// what has a member send packets there: a connection that it accepts.
+func (s *site) outsider(t *testing.T, address string) func(*testing.T, string) {
+	t.Helper()
+	if out, err := exec.Command("ip", "-n", string(s.Switch()), "address", "add", address+"/24", "dev", "br0").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return func(t *testing.T, member string) {
+		t.Helper()
+		vm, err := s.VM(member)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.Switch().Do(func() error {
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+			c, err := d.DialContext(t.Context(), "tcp", net.JoinHostPort(vm.Address, bank.ControlPort))
+			if err == nil {
+				err = c.Close()
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // awaitProtected waits until the protection has a snapshot and nothing to

@@ -59,6 +59,7 @@ type Agent struct {
 	restores map[snapline.OperationID]*restoreRunner
 	turn     turn
 	fences   *fences
+	peers    *peerBook
 	repo     snapline.Repository
 	backings backings
 	repoAt   string
@@ -98,7 +99,7 @@ func NewAgent(c AgentConfig) (*Agent, error) {
 	a := &Agent{AgentConfig: c, life: snapline.Incarnation(hex.EncodeToString(b[:])), ready: make(chan struct{}),
 		members: map[memberKey]*memberRunner{}, restores: map[snapline.OperationID]*restoreRunner{},
 		repoErr: errors.New("the coordinator has not named a repository yet")}
-	a.fences = newFences(a)
+	a.fences, a.peers = newFences(a), newPeerBook(a)
 	return a, a.clearSpool()
 }
 
@@ -143,6 +144,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	defer quiet()
 	a.running.Go(func() { a.fences.tend(ctx) })
+	a.running.Go(func() { a.peers.run(ctx) })
 	close(a.ready)
 	return a.sayHello(ctx)
 }

@@ -36,7 +36,8 @@ type fences struct {
 type memberFence struct {
 	snapline.Fence
 	member snapline.Member
-	nics   []snapline.NIC // nil: not known yet, the fence is a former life's
+	nics   []snapline.NIC   // nil: not known yet, the fence is a former life's
+	raised snapline.Instant // Never: not known, or it has been without a lease since
 	rules  snapline.FenceRules
 	loaded bool // a restore has loaded the machine and not let it run yet
 	lease  bool // loaded: it is to run under one; should we die, it will not run at all
@@ -136,6 +137,9 @@ func (f *fences) lower(k memberKey) {
 	if m == nil {
 		return
 	}
+	if !m.loaded && m.rules.Leased() {
+		f.agent.peers.read(k, m)
+	}
 	err := m.Lower()
 	f.lowered(k, err)
 	if err == nil { // else it is tried again
@@ -186,6 +190,7 @@ func (f *fences) end(ctx context.Context, k memberKey, declared ...snapline.Memb
 	defer f.mu.Unlock()
 	if f.all[k] == before {
 		f.lower(k)
+		f.agent.peers.end(k)
 	}
 	return nil
 }
@@ -204,6 +209,7 @@ func (f *fences) stopped(k memberKey) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lower(k)
+	f.agent.peers.end(k)
 }
 
 // stillColoured reports whether packets that members of the group have marked

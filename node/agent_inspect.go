@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/snapline/snapline"
 )
@@ -20,6 +21,9 @@ func (a *Agent) answer(ctx context.Context, from snapline.Address, question []by
 			f.Doctor, f.Now = a.examine(ctx, *q.Doctor)
 		case q.Path != nil:
 			f.Path = a.path(ctx, *q.Path)
+		case q.Peers != nil:
+			r := a.peers.latest(q.Peers.Group, a.Clock.Now().Add(-time.Duration(q.Peers.AgeNS)))
+			f.Peers = &r
 		case q.Near != nil:
 			f.Near = a.near(ctx, *q.Near)
 		default:

@@ -190,7 +190,7 @@ func (f *fences) raiseOn(ctx context.Context, m fenced, nics []snapline.NIC) err
 		return err
 	}
 	f.lower(k) // of the machine's former taps, or not of all of them
-	f.all[k] = &memberFence{Fence: next, member: m.Member, nics: nics, rules: rules}
+	f.all[k] = &memberFence{Fence: next, member: m.Member, nics: nics, raised: f.agent.Clock.Now(), rules: rules}
 	return nil
 }
 
@@ -236,6 +236,8 @@ func (f *fences) lift(k memberKey) {
 		f.agent.Log.Error("lift fence", "group", k.group, "member", k.member, "error", err)
 		return
 	}
+	m.raised = snapline.Never
+	f.agent.peers.drop(k)
 	if now := f.agent.Clock.Now(); now >= rules.RestoredUntil && now >= rules.RefuseUntil {
 		f.lower(k)
 	}

@@ -48,7 +48,8 @@ func (f *fences) shutIn(ctx context.Context, p protocol.PlanRestore, m snapline.
 	defer f.mu.Unlock()
 	k := memberKey{p.Group.Name, m}
 	f.lower(k) // of a machine that is gone
-	f.all[k] = &memberFence{Fence: fence, member: member, nics: nics, rules: rules, loaded: true, lease: p.Lease > 0}
+	f.agent.peers.end(k)
+	f.all[k] = &memberFence{Fence: fence, member: member, nics: nics, raised: f.agent.Clock.Now(), rules: rules, loaded: true, lease: p.Lease > 0}
 	return nil
 }
 

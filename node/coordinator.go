@@ -166,6 +166,11 @@ func (c *Coordinator) run(ctx context.Context) error {
 		}
 		defer stop()
 	}
+	quiet, err := c.Bus.Answer(toPeers, c.peersSeen)
+	if err != nil {
+		return fmt.Errorf("listen for reports of peers: %w", err)
+	}
+	defer quiet()
 	stop, err := c.Bus.Answer(toHello, c.welcome)
 	if err != nil {
 		return fmt.Errorf("listen for agents: %w", err)

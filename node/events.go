@@ -20,7 +20,7 @@ const (
 	// some MiB at the most.
 	keptEvents  = 512
 	keptReasons = 16
-	keptPeers   = 64
+	keptPeers   = 128
 )
 
 // events is the log of what happened: the last keptEvents, also after a
@@ -80,6 +80,7 @@ func (e *events) add(ev snapline.Event) {
 	ev.Reasons = ev.Reasons[:min(len(ev.Reasons), keptReasons)]
 	if ev.Lost != nil {
 		ev.Lost.Peers = ev.Lost.Peers[:min(len(ev.Lost.Peers), keptPeers)]
+		ev.Lost.Gaps = ev.Lost.Gaps[:min(len(ev.Lost.Gaps), keptReasons)]
 	}
 	e.log.Info(ev.Text, "event", string(ev.Kind))
 	e.kept = append(e.kept[max(0, len(e.kept)+1-keptEvents):], ev)

@@ -18,15 +18,19 @@ func FuzzWhatAgentsSay(f *testing.F) {
 	f.Add([]byte(`{"group":"g","round":1,"member":"n1","step":"x","bytes":-1,"total":0}`))
 	f.Add([]byte(`{"kind":"Refused","body":{"group":"g","round":18446744073709551615,"member":"n1","reasons":null}}`))
 	f.Add([]byte(`{"kind":"Stored","body":{"group":"g","round":1,"member":"n1","part":{}}}`))
+	f.Add([]byte(`{"host":"h9","now":5,"members":[{"group":"g","member":"n1","since":9223372036854775807,"own":["::"],"peers":[{"a":"192.0.2.1","l":-9223372036854775808}],"lost":7,"ended":true}]}`))
+	f.Add([]byte(`{"peers":{"group":"g","age_ns":9223372036854775807}}`))
 	f.Add([]byte(`{"kind":"RestoreFailed","body":{"op":"restore-1","host":"h9"}}`))
 	s := newSite(f)
 	evil := s.bus.As(snapline.ToAgent("h9"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		answer, err := evil.Ask(ctx, "coordinator.hello", b)
-		if err != nil || !json.Valid(answer) {
-			t.Fatalf("answer %q, %v", answer, err)
+		for _, to := range []snapline.Address{"coordinator.hello", "coordinator.peers"} {
+			answer, err := evil.Ask(ctx, to, b)
+			if err != nil || !json.Valid(answer) {
+				t.Fatalf("%s answers %q, %v", to, answer, err)
+			}
 		}
 		for _, to := range []snapline.Address{snapline.ToCoordinator, "coordinator.progress", snapline.ToAgent("h1")} {
 			if err := evil.Send(ctx, to, b); err != nil {

@@ -95,6 +95,7 @@ type inspection struct {
 	Doctor  *examination       `json:"doctor,omitempty"`
 	Path    *pathStep          `json:"path,omitempty"`
 	Near    *nearQuestion      `json:"near,omitempty"`
+	Peers   *peersQuestion     `json:"peers,omitempty"`
 }
 
 // findings answers an inspection.
@@ -104,6 +105,7 @@ type findings struct {
 	Now     snapline.Instant                          `json:"now,omitempty"` // on the agent's clock
 	Path    *pathFound                                `json:"path,omitempty"`
 	Near    map[snapline.MemberName]snapline.Nearness `json:"near,omitempty"`
+	Peers   *peerReport                               `json:"peers,omitempty"`
 }
 
 // examination asks an agent about its host, or only what its clock shows.

@@ -7,6 +7,7 @@ const (
 	probedFor   = 15 * time.Second       // from PROBE to ARM at the most, as DefaultDeadlines' Ready
 	lingerFor   = 100 * time.Millisecond // for packets in transit to be recorded after DISARM
 	helloEvery  = time.Second
+	peersEvery  = time.Second            // reports of members' peers; and for an answer
 	rosterLook  = 100 * time.Millisecond // for hosts that have fallen silent
 	aliveFor    = 10 * time.Second       // after a hello or a look at the agents was due
 	rejoinAfter = 20 * time.Second       // without a coordinator: longer than one takes over from another

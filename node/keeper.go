@@ -42,6 +42,11 @@ type keeper struct {
 	next    time.Time // when a take is due
 	last    time.Time // the last snapshot's cut
 	fails   int       // takes that failed in a row
+	peers   *peerLog
+	cut     struct { // of the last snapshot of this life
+		id snapline.SnapshotID
+		at snapline.Instant
+	}
 }
 
 // protectionRecord is what the coordinator keeps of a protection.
@@ -141,11 +146,12 @@ func (k *keeper) due() time.Duration {
 }
 
 // taken notes that there is a new snapshot, whoever took it.
-func (c *Coordinator) taken(g snapline.GroupName, at time.Time) {
+func (c *Coordinator) taken(g snapline.GroupName, id snapline.SnapshotID, at time.Time) {
 	c.fate.Lock()
 	defer c.fate.Unlock()
 	if k := c.keepers[g]; k != nil {
 		k.last = at
+		k.cut.id, k.cut.at = id, c.Clock.Now().Add(-time.Since(at))
 		k.nudge()
 	}
 }

@@ -51,7 +51,12 @@ func (c *Coordinator) beginProtection(ctx context.Context, r snapline.ProtectReq
 		}
 		return err
 	}
-	c.keep(next)
+	k := c.keep(next)
+	if old != nil {
+		c.fate.Lock()
+		k.peers, k.cut = old.peers, old.cut
+		c.fate.Unlock()
+	}
 	c.events.add(snapline.Event{Kind: snapline.EventProtected, Group: r.Group, Text: fmt.Sprintf("group %s is protected: a snapshot every %v, at most %v may be lost", r.Group, r.Every(), r.MaxLoss())})
 	return nil
 }
@@ -127,9 +132,9 @@ func (c *Coordinator) runningOn(g snapline.GroupName) *operation {
 }
 
 // keep starts a keeper, in the place of the one that there may have been.
-func (c *Coordinator) keep(rec protectionRecord) {
+func (c *Coordinator) keep(rec protectionRecord) *keeper {
 	ctx, cancel := context.WithCancel(c.ctx)
-	k := &keeper{c: c, group: rec.Request.Group, rec: rec, wake: make(chan struct{}, 1), said: map[snapline.EventKind]string{}, unable: map[snapline.MemberName]string{}}
+	k := &keeper{c: c, group: rec.Request.Group, rec: rec, wake: make(chan struct{}, 1), said: map[snapline.EventKind]string{}, unable: map[snapline.MemberName]string{}, peers: newPeerLog()}
 	if k.rec.Fenced == nil {
 		k.rec.Fenced = map[snapline.MemberName]snapline.HostName{}
 	}
@@ -140,6 +145,7 @@ func (c *Coordinator) keep(rec protectionRecord) {
 	c.fate.Unlock()
 	working.Add(1)
 	c.running.Go(func() { defer working.Done(); k.run(ctx) })
+	return k
 }
 
 // loadProtections goes on with what an earlier coordinator has protected.

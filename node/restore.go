@@ -88,6 +88,8 @@ type restoring struct {
 	began    time.Time
 	machine  *protocol.Restore
 	done     bool
+	// sent is what was known of the members' packets when the first was let run.
+	sent *peerLog
 }
 
 // restorePhase is where a restore is, for Cancel.
@@ -254,6 +256,9 @@ func (t *restoring) effect(e protocol.Effect) error {
 	switch e := e.(type) {
 	case protocol.RestoreSend:
 		if t.note() {
+			if _, open := e.Msg.(protocol.OpenMembers); open && t.sent == nil {
+				t.sent = t.c.sent(t.snapshot.Group.Name) // later it is the new timeline's
+			}
 			t.c.send(e.Msg, e.Host)
 		}
 	case protocol.RestoreTimer:
@@ -300,6 +305,11 @@ func (t *restoring) end(e protocol.RestoreDone) {
 		t.c.restored[t.snapshot.Group.Name] = t.c.Clock.Now()
 		t.c.mu.Unlock()
 	}
+	var cut snapline.Instant
+	if e.Problem == nil && t.sent != nil {
+		cut = t.c.cutOf(t.snapshot)
+		t.c.askEnded(t.c.ctx, t.sent, t.snapshot.Group.Name, t.current(), cut.Add(-peerSlack))
+	}
 	if e.Problem == nil {
 		if err := t.move(); err != nil {
 			e.Problem = &snapline.Error{Code: snapline.CodeFailed, Message: "the group runs, but where its members are now could not be noted: " + err.Error(), Hint: "snapline apply the group with its new hosts"}
@@ -330,7 +340,7 @@ func (t *restoring) end(e protocol.RestoreDone) {
 	for _, m := range t.snapshot.Members {
 		r.Members = append(r.Members, snapline.RestoreMember{Name: m.Name, From: m.Host, Host: t.place[m.Name], LoadMS: e.LoadMS[m.Name]})
 	}
-	lost := lostInterval(t.snapshot, t.c.Clock.Wall())
+	lost := t.c.lostInterval(t.snapshot, t.c.Clock.Wall(), t.sent, cut)
 	t.c.events.add(snapline.Event{Kind: snapline.EventRestored, Group: t.snapshot.Group.Name, Snapshot: t.snapshot.ID, Op: t.op.state().ID, Lost: lost,
 		Text: fmt.Sprintf("snapshot %s was restored in %.1f s; %s", t.snapshot.ID, r.DurationMS/1000, describeLost(lost))})
 	t.op.finish("done", func(o *snapline.Operation) { o.Restore = r })

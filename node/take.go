@@ -210,7 +210,7 @@ func (t *take) end(problem *snapline.Error) {
 		t.op.finish("failed", func(o *snapline.Operation) { o.Error = problem })
 		return
 	}
-	t.c.taken(t.group.Name, t.cutAt)
+	t.c.taken(t.group.Name, t.id, t.cutAt)
 	r := takeResult(t.record)
 	r.DurationMS = sinceMS(t.began)
 	t.c.Log.Info("taken", "snapshot", t.id, "duration_ms", r.DurationMS)
