@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"time"
 )
@@ -28,6 +29,10 @@ func newServiceManager(log *slog.Logger) *serviceManager {
 	if path == "" {
 		return nil
 	}
+	// A watchdog's SIGABRT, and a panic, end this process by a signal. With Go's own
+	// exit status, which is 2, it would look like a command line that makes no sense,
+	// and not be started again.
+	debug.SetTraceback("crash")
 	conn, err := net.Dial("unixgram", path) // @ begins an abstract name, for both
 	if err != nil {
 		log.Warn("cannot tell the service manager anything", "error", err)

@@ -1,13 +1,18 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestServiceManager plays systemd: it hears READY once the daemon is, then
@@ -77,5 +82,25 @@ func TestNoServiceManager(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "nobody"))
 	if m := newServiceManager(slog.New(slog.DiscardHandler)); m != nil {
 		t.Error("nobody is there")
+	}
+}
+
+// TestEndsBySignal: what a watchdog does to a service that hangs looks like no exit
+// status of ours, or the unit would not start it again.
+func TestEndsBySignal(t *testing.T) {
+	if os.Getenv("NOTIFY_SOCKET") != "" {
+		_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+		newServiceManager(slog.New(slog.DiscardHandler))
+		_ = unix.Kill(os.Getpid(), unix.SIGABRT)
+		select {}
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestEndsBySignal$")
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+filepath.Join(t.TempDir(), "nobody"))
+	out, err := cmd.CombinedOutput()
+	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != unix.SIGABRT {
+		t.Errorf("it ended with %v, want SIGABRT\n%s", err, out)
+	}
+	if !bytes.Contains(out, []byte("goroutine ")) {
+		t.Errorf("it does not say where it was: %s", out)
 	}
 }
