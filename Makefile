@@ -20,7 +20,7 @@ build: ## build bin/snapline, and the program that the lab's guests run
 
 deps: ## install the Debian packages that the lab and the tests need
 	@scripts/deps qemu-system-x86 qemu-utils iproute2 nftables cpio zstd util-linux xz-utils e2fsprogs b3sum openssl xxd \
-		restic borgbackup spin gcc libc6-dev tshark chromium fonts-dejavu-core
+		systemd-container restic borgbackup spin gcc libc6-dev tshark chromium fonts-dejavu-core
 	@command -v node >/dev/null && command -v npm >/dev/null || scripts/deps nodejs npm
 	@[ web/node_modules/.package-lock.json -nt web/package-lock.json ] || (cd web && npm ci --no-audit --no-fund)
 
