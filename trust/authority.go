@@ -64,8 +64,11 @@ func NewAuthority(o AuthorityOptions) *Authority {
 	return &Authority{AuthorityOptions: o, ends: map[snapline.Principal]chan struct{}{}}
 }
 
-// Load reads the register; seed is what Init left for the first start.
+// Load reads the register; seed is what Init left for the first start. Changes wait
+// meanwhile: what was read before one must not take its place.
 func (a *Authority) Load(ctx context.Context, store snapline.Store, seed Seed) error {
+	a.changing.Lock()
+	defer a.changing.Unlock()
 	r, err := load(ctx, store, seed.records)
 	if err != nil {
 		return fmt.Errorf("read the register of certificates: %w", err)
@@ -176,12 +179,12 @@ func (a *Authority) Issue(ctx context.Context, by string, q snapline.Certificate
 	if err != nil {
 		return snapline.IssuedCertificate{}, invalid("", "%v", err)
 	}
+	a.changing.Lock()
+	defer a.changing.Unlock()
 	r, err := a.loaded()
 	if err != nil {
 		return snapline.IssuedCertificate{}, err
 	}
-	a.changing.Lock()
-	defer a.changing.Unlock()
 	if rec, ok := r.get(q.Principal); ok && rec.live(a.Now()) {
 		return snapline.IssuedCertificate{}, refused("snapline revoke "+string(q.Principal), "%s has a certificate already", q.Principal)
 	}
@@ -245,12 +248,12 @@ func (a *Authority) Renew(ctx context.Context, p snapline.Principal, csr string)
 	if err != nil {
 		return snapline.IssuedCertificate{}, invalid("", "%v", err)
 	}
+	a.changing.Lock()
+	defer a.changing.Unlock()
 	r, err := a.loaded()
 	if err != nil {
 		return snapline.IssuedCertificate{}, err
 	}
-	a.changing.Lock()
-	defer a.changing.Unlock()
 	rec, ok := r.get(p)
 	if !ok || !rec.live(a.Now()) {
 		return snapline.IssuedCertificate{}, denied(a.again(p), "%s has no good certificate to renew", p)
@@ -262,12 +265,12 @@ func (a *Authority) Renew(ctx context.Context, p snapline.Principal, csr string)
 // returns. CodeNotFound; revoking twice is fine. Should the store fail, it is
 // revoked nevertheless, until the coordinator restarts; the error says so.
 func (a *Authority) Revoke(ctx context.Context, p snapline.Principal) error {
+	a.changing.Lock()
+	defer a.changing.Unlock()
 	r, err := a.loaded()
 	if err != nil {
 		return err
 	}
-	a.changing.Lock()
-	defer a.changing.Unlock()
 	rec, ok := r.get(p)
 	if !ok {
 		return &snapline.Error{Code: snapline.CodeNotFound, Message: fmt.Sprintf("nobody called %s was ever admitted", p), Hint: "see: snapline certificate list"}

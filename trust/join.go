@@ -38,12 +38,12 @@ func (a *Authority) CreateToken(ctx context.Context, by string, q snapline.Token
 	if q.TTLSeconds < 0 || q.TTLSeconds > int64(maxTTL/time.Second) {
 		return snapline.JoinToken{}, invalid("", "a token can live up to %d days", maxTTL/(24*time.Hour))
 	}
+	a.changing.Lock()
+	defer a.changing.Unlock()
 	r, err := a.loaded()
 	if err != nil {
 		return snapline.JoinToken{}, err
 	}
-	a.changing.Lock()
-	defer a.changing.Unlock()
 	waiting, err := a.joins(ctx, r)
 	if err != nil {
 		return snapline.JoinToken{}, err
@@ -116,12 +116,12 @@ func (a *Authority) join(ctx context.Context, r *register, id string) (joinRecor
 
 // RevokeToken makes a token useless: CodeNotFound.
 func (a *Authority) RevokeToken(ctx context.Context, id string) error {
+	a.changing.Lock()
+	defer a.changing.Unlock()
 	r, err := a.loaded()
 	if err != nil {
 		return err
 	}
-	a.changing.Lock()
-	defer a.changing.Unlock()
 	if snapline.CheckName("token", id) == nil {
 		if _, _, err = a.join(ctx, r, id); err == nil {
 			return r.store.Delete(ctx, joinPrefix+id)
@@ -167,12 +167,12 @@ func (a *Authority) Enrol(ctx context.Context, password string, host snapline.Ho
 	if err != nil {
 		return snapline.IssuedCertificate{}, invalid("", "%v", err)
 	}
+	a.changing.Lock()
+	defer a.changing.Unlock()
 	r, err := a.loaded()
 	if err != nil {
 		return snapline.IssuedCertificate{}, err
 	}
-	a.changing.Lock()
-	defer a.changing.Unlock()
 	rec, revision, err := a.usable(ctx, r, password)
 	if err != nil {
 		return snapline.IssuedCertificate{}, err
