@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,27 @@ func (o *clusterOptions) flags(f *pflag.FlagSet) {
 // shared says that others wait for this coordinator to fail.
 func (o coordinatorOptions) shared() bool { return o.cluster.share || len(o.cluster.members) > 0 }
 
+// check says which of the flags do not go together.
+func (o coordinatorOptions) checkCluster() error {
+	c := o.cluster
+	switch {
+	case c.share && o.external == "":
+		return invalid("embedded servers share it with --cluster; --share goes with --nats", "--share without --nats: there is no cluster whose state could be shared")
+	case c.replicas != 0 && o.external == "":
+		return invalid("embedded servers keep the state on all of --cluster; --replicas goes with --nats", "--replicas without --nats")
+	case !slices.Contains([]int{0, 1, 3, 5}, c.replicas):
+		return invalid("give 1, 3 or 5", "--replicas %d", c.replicas)
+	}
+	if n := len(c.members); n != 0 && n != 3 && n != 5 {
+		return invalid("name three or five, this one too: --cluster c1=10.0.0.1:6222,c2=10.0.0.2:6222,c3=10.0.0.3:6222",
+			"--cluster of %d: three can do without one of them, five without two; other numbers add nothing", n)
+	}
+	if err := snapline.CheckName("coordinator", o.name); err != nil {
+		return invalid("--name c1", "--name: %v", err)
+	}
+	return nil
+}
+
 // embed makes the embedded server one of the cluster's, if there is one.
 func (o clusterOptions) embed(so *nats.ServerOptions, all coordinatorOptions, a *authority) error {
 	if len(o.members) == 0 {
@@ -44,6 +66,14 @@ func (o clusterOptions) embed(so *nats.ServerOptions, all coordinatorOptions, a 
 		name, at, ok := strings.Cut(m, "=")
 		if err := snapline.CheckName("coordinator", name); !ok || err != nil || c.Members[name] != "" {
 			return invalid("write --cluster c1=10.0.0.1:6222,c2=10.0.0.2:6222,c3=10.0.0.3:6222", "--cluster %s: each coordinator once, as NAME=HOST:PORT", m)
+		}
+		if host, port, err := net.SplitHostPort(at); err != nil || host == "" || port == "" {
+			return invalid("write --cluster "+name+"=10.0.0.1:6222", "--cluster %s: say where it listens as HOST:PORT", m)
+		}
+		for other, there := range c.Members {
+			if there == at {
+				return invalid("give each an address of its own", "--cluster: %s and %s are both at %s", other, name, at)
+			}
 		}
 		c.Members[name] = at
 		if err := exposed(at); a == nil && err != nil {

@@ -107,6 +107,9 @@ func runCoordinator(ctx context.Context, o coordinatorOptions) error {
 	if o.listen+o.external == "" {
 		return invalid("as a service: see /etc/default/snapline-coordinator", "--listen is empty")
 	}
+	if err := o.checkCluster(); err != nil {
+		return err
+	}
 	log, trace, err := o.log.open(o.data)
 	if err != nil {
 		return err

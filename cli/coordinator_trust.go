@@ -52,9 +52,6 @@ func openAuthority(o coordinatorOptions, g *guard, log *slog.Logger) (*authority
 	hosts := serverNames(o)
 	a := &authority{guard: g, ca: ca, seed: seed, log: log, ready: make(chan struct{}),
 		renew: func() (*trust.Credential, error) { return ca.Coordinator(o.name, hosts, time.Now()) }}
-	if err := snapline.CheckName("coordinator", o.name); err != nil {
-		return nil, invalid("", "--name: %v", err)
-	}
 	c, err := a.renew()
 	if err != nil {
 		return nil, err
