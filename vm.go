@@ -31,8 +31,10 @@ type Hypervisor interface {
 	Load(ctx context.Context, m Member, info VMInfo, stream Stream, disks []StoredDisk) (VM, error)
 	// Stop ends every living instance of the member on this host at once
 	// (SIGKILL) and waits until it is gone. No instance is success. What a snapshot had
-	// left of its disks is merged, if it can be.
-	Stop(ctx context.Context, m Member) error
+	// left of its disks is merged, if it can be. If macs is not nil, a machine is an
+	// instance only if it was started with one of these MAC addresses: where the
+	// member has no place, another's may be behind a monitor of the same path.
+	Stop(ctx context.Context, m Member, macs []string) error
 }
 
 // Stream is a captured VM state on its way back into a hypervisor.

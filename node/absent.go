@@ -11,12 +11,15 @@ import (
 // to nobody.
 type absent struct {
 	Hosts []snapline.HostName `json:"hosts,omitempty"`
-	// Withdrawn: the group's protection gives them no leases. Otherwise a person has
-	// said that they are off.
+	// Withdrawn: the group's protection gives them no leases.
 	Withdrawn bool `json:"withdrawn,omitempty"`
+	// Dead are those that a person has said to be off.
+	Dead []snapline.HostName `json:"dead,omitempty"`
 }
 
 func (a absent) has(h snapline.HostName) bool { return slices.Contains(a.Hosts, h) }
+
+func (a absent) dead(h snapline.HostName) bool { return slices.Contains(a.Dead, h) }
 
 // stillAbsent refuses a restore for whose sake leases were withdrawn that have been
 // given again meanwhile. From the moment on in which the restore is the group's

@@ -155,23 +155,23 @@ func (f *fences) lowered(k memberKey, err error) {
 
 // stop ends every instance of a member that may be living here: as it is declared,
 // by this word or that, and as it was when its fence was raised. A group file may
-// have changed since.
-func (f *fences) stop(ctx context.Context, k memberKey, declared ...snapline.Member) error {
+// have changed since. macs are as Hypervisor.Stop's; what our own fence stands around is an
+// instance.
+func (f *fences) stop(ctx context.Context, k memberKey, macs []string, declared ...snapline.Member) error {
 	f.mu.Lock()
-	if m := f.all[k]; m != nil {
-		declared = append(declared, m.member)
-	}
+	standing := f.all[k]
 	f.mu.Unlock()
-	done := map[snapline.QEMU]bool{}
-	for _, m := range declared {
-		if m.QEMU != nil && done[*m.QEMU] {
-			continue
-		}
-		if err := f.agent.Hypervisor.Stop(ctx, m); err != nil {
+	if standing != nil {
+		if err := f.agent.Hypervisor.Stop(ctx, standing.member, nil); err != nil {
 			return err
 		}
-		if m.QEMU != nil {
-			done[*m.QEMU] = true
+	}
+	for _, m := range declared {
+		if standing != nil && m.QEMU != nil && standing.member.QEMU != nil && *m.QEMU == *standing.member.QEMU {
+			continue
+		}
+		if err := f.agent.Hypervisor.Stop(ctx, m, macs); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -183,7 +183,7 @@ func (f *fences) end(ctx context.Context, k memberKey, declared ...snapline.Memb
 	f.mu.Lock()
 	before := f.all[k]
 	f.mu.Unlock()
-	if err := f.stop(ctx, k, declared...); err != nil {
+	if err := f.stop(ctx, k, nil, declared...); err != nil {
 		return err
 	}
 	f.mu.Lock()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -156,6 +158,11 @@ func (r *restoreRunner) plan(ctx context.Context, p protocol.PlanRestore) []snap
 			reason.Member, reason.Host = part.Name, r.agent.Host
 			reasons = append(reasons, reason)
 		}
+		if !slices.Contains(p.Home, part.Name) {
+			if err := r.free(ctx, *spec, part.VM); err != nil {
+				reasons = append(reasons, r.reason(part.Name, err))
+			}
+		}
 		if err := verifyMember(ctx, repo, p.Snapshot, part); err != nil {
 			reasons = append(reasons, r.reason(part.Name, err))
 		}
@@ -164,6 +171,28 @@ func (r *restoreRunner) plan(ctx context.Context, p protocol.PlanRestore) []snap
 		reasons = append(reasons, r.readChannel(ctx, repo, p)...)
 	}
 	return reasons
+}
+
+// free refuses a monitor behind which another machine lives. One with the
+// member's addresses is the member, and will be stopped.
+func (r *restoreRunner) free(ctx context.Context, m snapline.Member, info snapline.VMInfo) error {
+	vm, err := r.agent.Hypervisor.Adopt(ctx, m)
+	if err != nil {
+		return nil // nobody, or one that is too busy to say: loading will tell
+	}
+	other := vm.Info().NICs
+	if err := vm.Close(); err != nil {
+		return err
+	}
+	for _, n := range info.NICs {
+		if slices.ContainsFunc(other, func(o snapline.NIC) bool { return strings.EqualFold(o.MAC, n.MAC) }) {
+			return nil
+		}
+	}
+	if len(info.NICs) == 0 || m.QEMU == nil {
+		return nil // there is nothing to know it by
+	}
+	return fmt.Errorf("another machine lives behind %s on this host: choose another host, or end that one", m.QEMU.QMP)
 }
 
 func (r *restoreRunner) stop(ctx context.Context, p protocol.PlanRestore) []snapline.Reason {
@@ -175,7 +204,11 @@ func (r *restoreRunner) stop(ctx context.Context, p protocol.PlanRestore) []snap
 				declared = append(declared, now)
 			}
 		}
-		if err := r.agent.fences.stop(ctx, k, declared...); err != nil {
+		var macs []string
+		if !slices.Contains(p.Home, m.Name) && !slices.ContainsFunc(p.Members, func(part snapline.MemberSnapshot) bool { return part.Name == m.Name }) {
+			macs = append([]string{}, p.Addresses.MACs...)
+		}
+		if err := r.agent.fences.stop(ctx, k, macs, declared...); err != nil {
 			reasons = append(reasons, r.reason(m.Name, err))
 			continue
 		}

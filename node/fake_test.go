@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +51,18 @@ func (c *cloud) find(h snapline.HostName, m snapline.MemberName) *fakeVM {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.vms[string(h)+"/"+string(m)]
+}
+
+// behind finds the VM of a host with that monitor.
+func (c *cloud) behind(h snapline.HostName, qmp string) *fakeVM {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, vm := range c.vms {
+		if vm.host == h && vm.qmp == qmp {
+			return vm
+		}
+	}
+	return nil
 }
 
 // step fails or waits as the test has asked.
@@ -104,8 +117,8 @@ func (f *fakeHypervisor) Adopt(ctx context.Context, m snapline.Member) (snapline
 	if err := f.cloud.step(ctx, "adopt", m.Name); err != nil {
 		return nil, err
 	}
-	vm := f.cloud.find(f.host, m.Name)
-	if vm == nil || vm.qmp != m.QEMU.QMP {
+	vm := f.cloud.behind(f.host, m.QEMU.QMP)
+	if vm == nil {
 		return nil, fmt.Errorf("QMP socket %s: %w", m.QEMU.QMP, snapline.ErrNoVM)
 	}
 	return vm, nil
@@ -140,11 +153,11 @@ func (f *fakeHypervisor) Load(ctx context.Context, m snapline.Member, _ snapline
 	return vm, nil
 }
 
-func (f *fakeHypervisor) Stop(ctx context.Context, m snapline.Member) error {
+func (f *fakeHypervisor) Stop(ctx context.Context, m snapline.Member, macs []string) error {
 	if err := f.cloud.step(ctx, "stop", m.Name); err != nil {
 		return err
 	}
-	if vm := f.cloud.find(f.host, m.Name); vm != nil && vm.qmp == m.QEMU.QMP {
+	if vm := f.cloud.behind(f.host, m.QEMU.QMP); vm != nil && (macs == nil || slices.Contains(macs, vm.Info().NICs[0].MAC)) {
 		vm.end()
 	}
 	return nil

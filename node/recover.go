@@ -32,7 +32,7 @@ func (k *keeper) recover(ctx context.Context, attempt *int) time.Duration {
 		if err == nil {
 			k.wait(snapline.ProtectionRecovering, snapline.EventRecovering, fmt.Sprint(s.ID, plan.Place), fmt.Sprintf("group %s is being restored from %s, which is %v old: %s",
 				k.group, s.ID, (time.Duration(plan.LossMS)*time.Millisecond).Round(time.Second), describePlace(plan)), append(lostReasons(plan.Lost), r.missing...))
-			err = k.restore(ctx, s, plan.Place, absent{plan.Lost, true})
+			err = k.restore(ctx, s, plan.Place, absent{Hosts: plan.Lost, Withdrawn: true})
 		}
 		if err == nil {
 			*attempt = 0
@@ -223,7 +223,7 @@ func (c *Coordinator) Recover(ctx context.Context, r snapline.RecoverRequest) (s
 			return snapline.Operation{}, &snapline.Error{Code: snapline.CodeRefused, Message: "a host that was lost is back", Hint: "see how it is now: snapline status " + string(r.Group)}
 		}
 	}
-	return c.restore(s, plan.Place, absent{plan.Lost, k != nil}, false)
+	return c.restore(s, plan.Place, absent{Hosts: plan.Lost, Withdrawn: k != nil, Dead: r.Dead}, false)
 }
 
 // PlanRecovery says what Recover would do now, and changes nothing.
@@ -263,12 +263,17 @@ func (c *Coordinator) planByHand(ctx context.Context, r snapline.RecoverRequest)
 		if slices.Contains(r.Dead, s.Host) {
 			q.gone[s.Host] = true
 		} else {
-			unsure = append(unsure, snapline.Reason{Member: s.Member, Host: s.Host, Text: s.String(), Hint: s.hint(r.Group)})
+			unsure = append(unsure, snapline.Reason{Member: s.Member, Host: s.Host, Text: s.String(), Hint: deadHint(r.Group, s.Host)})
 		}
 	}
 	plan, s, err := c.plan(ctx, q)
 	if room := (errNoRoom{}); errors.As(err, &room) {
 		err = nil
+	}
+	for m, h := range rec.Former {
+		if s.Group.Member(m) != nil && !c.roster.online(h) && !slices.Contains(r.Dead, h) {
+			unsure = append(unsure, snapline.Reason{Member: m, Host: h, Text: formerText, Hint: deadHint(r.Group, h)})
+		}
 	}
 	plan.Reasons = append(plan.Reasons, unsure...)
 	slices.SortStableFunc(plan.Reasons, func(a, b snapline.Reason) int { return cmp.Compare(a.Member, b.Member) })

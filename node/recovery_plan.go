@@ -63,7 +63,7 @@ func (c *Coordinator) planFor(ctx context.Context, r recovery, s snapline.Snapsh
 
 // placementRequest is what the hosts have said of themselves.
 func (c *Coordinator) placementRequest(r recovery, s snapline.Snapshot) placement.Request {
-	q := placement.Request{Apart: r.group.AntiAffinity}
+	q := placement.Request{Apart: slices.Concat(r.group.AntiAffinity, clashes(s))}
 	vms := map[snapline.MemberName]snapline.VMInfo{}
 	for _, m := range s.Members {
 		vms[m.Name] = m.VM
@@ -76,12 +76,12 @@ func (c *Coordinator) placementRequest(r recovery, s snapline.Snapshot) placemen
 	busy := c.busyCores(r.group.Name)
 	for _, h := range c.roster.list() {
 		c.fate.Lock()
-		drained := c.drained[h.Name] != nil
+		drained, not := c.drained[h.Name] != nil, c.takenBy(s, h.Name)
 		c.fate.Unlock()
 		if h.Agent != "online" || drained || r.gone[h.Name] {
 			continue
 		}
-		host := placement.Host{Name: h.Name, MemoryBytes: h.AvailableBytes, Cores: h.Cores, Busy: busy[h.Name]}
+		host := placement.Host{Name: h.Name, MemoryBytes: h.AvailableBytes, Cores: h.Cores, Busy: busy[h.Name], Not: not}
 		for _, m := range r.group.Members {
 			if m.Host == h.Name { // it is stopped first, and gives back what it has
 				host.MemoryBytes += vms[m.Name].RAMBytes

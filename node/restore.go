@@ -111,7 +111,7 @@ func (t *restoring) run() {
 	}
 	lease := t.lease()
 	t.leased = lease > 0
-	begin := protocol.BeginRestore{Op: t.op.state().ID, Snapshot: t.snapshot, Place: t.place, Stop: t.stopHosts(), Also: t.declaredNow(), Replay: t.replay,
+	begin := protocol.BeginRestore{Op: t.op.state().ID, Snapshot: t.snapshot, Place: t.place, Stop: t.stopHosts(), Home: t.homes(), Also: t.declaredNow(), Replay: t.replay,
 		Addresses: addresses(t.snapshot), Quarantine: t.c.Quarantine, Coloured: t.c.restoredLately(t.snapshot.Group.Name), Lease: lease}
 	t.machine = protocol.NewRestore(begin)
 	l := t.op.loop
@@ -187,23 +187,17 @@ func (t *restoring) stopHosts() []snapline.HostName {
 func (t *restoring) current() map[snapline.MemberName]snapline.HostName {
 	t.c.fate.Lock()
 	defer t.c.fate.Unlock()
-	rec := t.c.groups[t.snapshot.Group.Name]
-	at := maps.Clone(rec.Placement)
-	for m, h := range rec.Former {
-		if t.snapshot.Group.Member(m) != nil {
-			at[m] = h
-		}
-	}
-	return at
+	return maps.Clone(t.c.groups[t.snapshot.Group.Name].Placement)
 }
 
-// isMember reports whether it is one now, and so had a lease if the group is
-// protected.
-func (t *restoring) isMember(m snapline.MemberName) bool {
+// former says where those of the snapshot's members are that are not of the group
+// any more.
+func (t *restoring) former() map[snapline.MemberName]snapline.HostName {
 	t.c.fate.Lock()
 	defer t.c.fate.Unlock()
-	g := t.c.groups[t.snapshot.Group.Name].Group
-	return g.Member(m) != nil
+	at := maps.Clone(t.c.groups[t.snapshot.Group.Name].Former)
+	maps.DeleteFunc(at, func(m snapline.MemberName, _ snapline.HostName) bool { return t.snapshot.Group.Member(m) == nil })
+	return at
 }
 
 // declaredNow are the snapshot's members whose declaration has changed since.
@@ -219,12 +213,33 @@ func (t *restoring) declaredNow() (changed []snapline.Member) {
 	return changed
 }
 
+// homes are the hosts where members are now, or may be.
+func (t *restoring) homes() map[snapline.HostName][]snapline.MemberName {
+	at := map[snapline.HostName][]snapline.MemberName{}
+	for m, h := range t.current() {
+		at[h] = append(at[h], m)
+	}
+	for m, h := range t.former() {
+		at[h] = append(at[h], m)
+	}
+	t.c.fate.Lock()
+	defer t.c.fate.Unlock()
+	for _, s := range t.c.strays[t.snapshot.Group.Name] {
+		at[s.Host] = append(at[s.Host], s.Member)
+	}
+	for _, members := range at {
+		slices.Sort(members)
+	}
+	return at
+}
+
 // reachable refuses when a host is needed whose agent cannot be asked.
 func (t *restoring) reachable() *snapline.Error {
 	problem := &snapline.Error{Code: snapline.CodeRefused, Message: fmt.Sprintf("snapshot %s cannot be restored now; nothing was touched", t.snapshot.ID)}
 	add := func(m snapline.MemberName, h snapline.HostName, text, hint string) {
 		problem.Reasons = append(problem.Reasons, snapline.Reason{Member: m, Host: h, Text: text, Hint: hint})
 	}
+	problem.Reasons = crowded(t.snapshot, t.place)
 	for m, h := range t.place {
 		if !t.c.roster.online(h) {
 			add(m, h, "is to run there, but no agent of this host is online", "start the agent, or choose another host with --place")
@@ -233,16 +248,20 @@ func (t *restoring) reachable() *snapline.Error {
 			add(m, h, "is to run there, but the host is drained", "choose another host with --place, or: snapline undrain "+string(h))
 		}
 	}
+	for m, h := range t.former() {
+		if !t.c.roster.online(h) && !t.without.dead(h) {
+			add(m, h, formerText, deadHint(t.snapshot.Group.Name, h))
+		}
+	}
 	for m, h := range t.current() {
-		silent := t.without.has(h) && (!t.without.Withdrawn || t.isMember(m))
-		if !t.c.roster.online(h) && t.place[m] != h && !silent {
+		if !t.c.roster.online(h) && t.place[m] != h && !t.without.has(h) {
 			add(m, h, "may still be running there, and no agent of this host is online to stop it",
 				fmt.Sprintf("start the agent on that host again, or bring the group back without it: snapline recover %s", t.snapshot.Group.Name))
 		}
 	}
 	for _, s := range t.c.mayRun(t.snapshot.Group.Name) {
 		if !t.without.has(s.Host) {
-			add(s.Member, s.Host, s.String(), s.hint(t.snapshot.Group.Name))
+			add(s.Member, s.Host, s.String(), deadHint(t.snapshot.Group.Name, s.Host))
 		}
 	}
 	if len(problem.Reasons) == 0 {

@@ -26,8 +26,11 @@ func (s stray) String() string {
 	return "may be running there since a restore that nobody has heard the end of, and no agent of this host is online to stop it"
 }
 
-func (s stray) hint(g snapline.GroupName) string {
-	return fmt.Sprintf("start the agent on that host again, or, when that host is off: snapline recover %s --dead %s", g, s.Host)
+// formerText is of a machine that is no member any more, and so under no lease.
+const formerText = "was a member, may be running there, and no agent of this host is online to stop it"
+
+func deadHint(g snapline.GroupName, h snapline.HostName) string {
+	return fmt.Sprintf("start the agent on that host again, or, when that host is off: snapline recover %s --dead %s", g, h)
 }
 
 // straysOf are the members that a restore was to bring to the hosts.

@@ -27,6 +27,8 @@ type Host struct {
 	// Cores is how many processors it has, and Busy how many virtual ones other
 	// groups' machines have there. 0 Cores: nobody knows, and they do not count.
 	Cores, Busy int
+	// Not are members that cannot be put there: another's machine has their place.
+	Not []snapline.MemberName
 }
 
 // Member is a virtual machine that needs a place.
@@ -131,6 +133,15 @@ func (s *search) reasons() []snapline.Reason {
 		text := fmt.Sprintf("there is no room for all members together on %s: they need %d MiB, %d MiB are there", strings.Join(names, ", "), need>>20, have>>20)
 		if slices.Contains(s.apart[i], true) {
 			text += ", and it is to be kept apart from others"
+		}
+		var taken []string
+		for _, h := range s.hosts {
+			if slices.Contains(h.Not, m.Name) {
+				taken = append(taken, string(h.Name))
+			}
+		}
+		if taken != nil {
+			text += ", and another machine has its place on " + strings.Join(taken, ", ")
 		}
 		all = append(all, snapline.Reason{Member: m.Name, Text: text, Hint: "start an agent on another host"})
 	}

@@ -93,6 +93,10 @@ func TestNoRoom(t *testing.T) {
 			placement.Request{Hosts: hosts("h1"), Members: two, Apart: [][]snapline.MemberName{{"n1", "n2"}}},
 			map[snapline.MemberName]string{"n1": "kept apart from others", "n2": "kept apart from others"},
 		},
+		"its place is another's": {
+			placement.Request{Hosts: []placement.Host{{Name: "h1", MemoryBytes: gib, Not: []snapline.MemberName{"n1"}}}, Members: two[:1]},
+			map[snapline.MemberName]string{"n1": "another machine has its place on h1"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, reasons := placement.Find(c.r)

@@ -30,6 +30,9 @@ func request(t *rapid.T) placement.Request {
 	for range rapid.IntRange(0, 2).Draw(t, "sets") {
 		r.Apart = append(r.Apart, rapid.SliceOfNDistinct(name, 2, 3, rapid.ID).Draw(t, "apart"))
 	}
+	for i := range r.Hosts {
+		r.Hosts[i].Not = rapid.SliceOfNDistinct(name, 0, 1, rapid.ID).Draw(t, "not")
+	}
 	return r
 }
 
@@ -44,7 +47,7 @@ func valid(r placement.Request, p placement.Plan) bool {
 				there = append(there, m.Name)
 			}
 		}
-		if len(there) > 0 && ram > h.MemoryBytes {
+		if len(there) > 0 && ram > h.MemoryBytes || slices.ContainsFunc(there, func(m snapline.MemberName) bool { return slices.Contains(h.Not, m) }) {
 			return false
 		}
 		for _, set := range r.Apart {

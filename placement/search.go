@@ -1,6 +1,9 @@
 package placement
 
-import "cmp"
+import (
+	"cmp"
+	"slices"
+)
 
 // searchNodes bounds the search, in placements of one member that are tried:
 // about half a second. Six members on ten hosts are searched to the end by it
@@ -85,6 +88,9 @@ func (s *search) candidates(i int) []int {
 }
 
 func (s *search) meetsForbidden(i, h int) bool {
+	if slices.Contains(s.hosts[h].Not, s.members[i].Name) {
+		return true
+	}
 	for j := range i {
 		if s.at[j] == h && s.apart[i][j] {
 			return true

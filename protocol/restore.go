@@ -51,6 +51,8 @@ type BeginRestore struct {
 	// Stop lists the hosts where an instance of a member may be living. They are
 	// asked to stop every member of the group; so are the hosts of Place.
 	Stop []snapline.HostName
+	// Home says who has a place on a host, or may have; see PlanRestore.
+	Home map[snapline.HostName][]snapline.MemberName
 	// Also are members as they are declared now, where that differs.
 	Also []snapline.Member
 	// Replay: the members' packets in transit are delivered, too.
@@ -174,7 +176,7 @@ func (r *Restore) request(h *restoreHost) RestoreMessage {
 	ref := RestoreRef{Op: r.begin.Op, Host: h.name, Incarnation: h.life}
 	switch {
 	case r.phase == RestorePlan, h.replan:
-		return PlanRestore{RestoreRef: ref, Snapshot: r.begin.Snapshot.ID, Group: r.begin.Snapshot.Group, Also: r.begin.Also, Members: h.members,
+		return PlanRestore{RestoreRef: ref, Snapshot: r.begin.Snapshot.ID, Group: r.begin.Snapshot.Group, Home: r.begin.Home[h.name], Also: r.begin.Also, Members: h.members,
 			Replay: r.begin.Replay, Addresses: r.begin.Addresses, Quarantine: r.begin.Quarantine, Lease: r.begin.Lease}
 	case r.phase == RestoreStop:
 		return StopMembers{ref}

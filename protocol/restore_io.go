@@ -30,6 +30,10 @@ type (
 		RestoreRef
 		Snapshot snapline.SnapshotID `json:"snapshot"`
 		Group    snapline.Group      `json:"spec"`
+		// Home are the members that have a place here, or may have. Behind the monitors
+		// of the others another's machine may be; an instance is what has one of the
+		// members' MAC addresses.
+		Home []snapline.MemberName `json:"home,omitempty"`
 		// Also are members of the group as they are declared now, where that is not as
 		// the snapshot has it: an instance may be living there, too.
 		Also    []snapline.Member         `json:"also,omitempty"`

@@ -160,13 +160,21 @@ func TestBlockedMigration(t *testing.T) {
 // TestStop ends every instance, also one whose monitor is dead or not its own.
 func TestStop(t *testing.T) {
 	h := hypervisor(t, qemu.Options{})
-	m := guestMachine(t, 64)
-	if err := h.Stop(testContext(t), m.member()); err != nil {
+	m := guestMachine(t, 64, "-nic", "user,mac=52:54:00:aa:00:0a")
+	if err := h.Stop(testContext(t), m.member(), nil); err != nil {
 		t.Errorf("nothing to stop: %v", err)
 	}
 	m.start(t)
 	vm := adopt(t, h, m)
-	if err := h.Stop(testContext(t), m.member()); err != nil {
+	for _, others := range [][]string{{}, {"52:54:00:aa:00:0b"}} {
+		if err := h.Stop(testContext(t), m.member(), others); err != nil {
+			t.Error(err)
+		}
+		if st, err := vm.Status(testContext(t)); err != nil || st != "running" {
+			t.Fatalf("a machine with another address is %q, %v", st, err)
+		}
+	}
+	if err := h.Stop(testContext(t), m.member(), []string{"52:54:00:aa:00:0b", "52:54:00:AA:00:0A"}); err != nil {
 		t.Error(err)
 	}
 	<-vm.Gone()
@@ -176,7 +184,7 @@ func TestStop(t *testing.T) {
 	if err := os.Remove(m.qmp); err != nil { // only the command line tells now
 		t.Fatal(err)
 	}
-	if err := h.Stop(testContext(t), m.member()); err != nil {
+	if err := h.Stop(testContext(t), m.member(), nil); err != nil {
 		t.Error(err)
 	}
 	if st, err := m.cmd.Process.Wait(); err != nil || st.Exited() {

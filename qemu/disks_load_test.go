@@ -33,7 +33,7 @@ func take(t testing.TB, h *qemu.Hypervisor, m *machine) taken {
 	m.awaitSweep(t, m.awaitSweep(t, 0)+20)
 	c := taken{m, vm.Info(), done.Path, stored(t, done.Disks), nextRecord(t, done.Path)}
 	m.awaitSweep(t, m.awaitSweep(t, 0)+20)
-	if err := h.Stop(testContext(t), m.member()); err != nil {
+	if err := h.Stop(testContext(t), m.member(), nil); err != nil {
 		t.Fatal(err)
 	}
 	<-vm.Gone()
@@ -95,7 +95,7 @@ func TestRestoreDisks(t *testing.T) {
 			again, done := capture(t, vm, filepath.Join(m.dir, "g-2-vm")) // a restored machine is like any other
 			t.Logf("second capture %+v", again)
 			releaseAll(t, done.Disks)
-			if err := h.Stop(testContext(t), m.member()); err != nil {
+			if err := h.Stop(testContext(t), m.member(), nil); err != nil {
 				t.Fatal(err)
 			}
 			for i, f := range moved {
@@ -168,7 +168,7 @@ func TestRestoreInPlace(t *testing.T) {
 			t.Errorf("after Close: %s is left", disk.KeptPath(f.path))
 		}
 	}
-	if err := h.Stop(testContext(t), m.member()); err != nil {
+	if err := h.Stop(testContext(t), m.member(), nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range files {

@@ -197,7 +197,7 @@ func TestStopMerges(t *testing.T) {
 	if left, _ := filepath.Glob(files[0].path + ".*"); len(left) == 0 {
 		t.Fatal("there is no overlay")
 	}
-	if err := hypervisor(t, o).Stop(testContext(t), m.member()); err != nil {
+	if err := hypervisor(t, o).Stop(testContext(t), m.member(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if left, _ := filepath.Glob(files[0].path + ".*"); len(left) > 0 {

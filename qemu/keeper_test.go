@@ -33,7 +33,7 @@ func TestLoadedMachineWithoutAgent(t *testing.T) {
 	m.kill()
 	<-vm.Gone()
 	t.Cleanup(func() {
-		if err := h.Stop(context.Background(), m.member()); err != nil {
+		if err := h.Stop(context.Background(), m.member(), nil); err != nil {
 			t.Error(err)
 		}
 	})

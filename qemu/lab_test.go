@@ -209,7 +209,7 @@ func load(t testing.TB, h *qemu.Hypervisor, m *machine, info snapline.VMInfo, sp
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := errors.Join(h.Stop(ctx, m.member()), vm.Close()); err != nil {
+		if err := errors.Join(h.Stop(ctx, m.member(), nil), vm.Close()); err != nil {
 			t.Error(err)
 		}
 	})

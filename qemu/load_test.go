@@ -92,7 +92,7 @@ func TestRestoreElsewhere(t *testing.T) {
 
 	capture(t, moved, spool)
 	second := moved.Info()
-	if err := there.Stop(testContext(t), m.member()); err != nil {
+	if err := there.Stop(testContext(t), m.member(), nil); err != nil {
 		t.Fatal(err)
 	}
 	for name := range links(t, h2) {

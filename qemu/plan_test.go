@@ -74,7 +74,7 @@ func TestPlanSharedSocket(t *testing.T) {
 	if r := h.Plan(testContext(t), m.member(), vm.Info(), nil); len(r) != 0 {
 		t.Errorf("plan %v", r)
 	}
-	if err := h.Stop(testContext(t), m.member()); err != nil {
+	if err := h.Stop(testContext(t), m.member(), nil); err != nil {
 		t.Error(err)
 	}
 	if st := status(t, vm); st != "running" {

@@ -119,7 +119,7 @@ func TestAgentDiesAfterLoad(t *testing.T) {
 	if r := h.Plan(testContext(t), m.member(), c.info, snapshots(c.disks)); len(r) > 0 {
 		t.Errorf("plan: %v", r)
 	}
-	if err := h.Stop(testContext(t), m.member()); err != nil {
+	if err := h.Stop(testContext(t), m.member(), nil); err != nil {
 		t.Fatal(err)
 	}
 	vm := load(t, h, m, c.info, c.spool, c.disks...)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/snapline/snapline"
@@ -15,14 +16,21 @@ import (
 // Stop finds the member's QEMU by who listens on the QMP socket, and by the
 // command lines of all processes of this host: the socket of a hung or half-
 // dead QEMU tells nothing.
-func (h *Hypervisor) Stop(ctx context.Context, m snapline.Member) error {
+func (h *Hypervisor) Stop(ctx context.Context, m snapline.Member, macs []string) error {
 	path, err := socketPath(m)
 	if err != nil {
 		return err
 	}
 	found, err := h.instances(ctx, path)
 	for _, p := range found {
-		err = errors.Join(err, p.kill(ctx))
+		is, wordsErr := macs == nil, error(nil)
+		if !is {
+			is, wordsErr = p.hasMAC(macs)
+		}
+		if is {
+			err = errors.Join(err, p.kill(ctx))
+		}
+		err = errors.Join(err, notGone(wordsErr))
 		p.release()
 	}
 	if err != nil {
@@ -98,6 +106,16 @@ func (p *process) serves(path string) (bool, error) {
 	}
 	dir, err := os.Readlink(p.path("cwd"))
 	return err == nil && cmdline.HasQMP(cmdline.Parse(args[1:]), dir, path), err
+}
+
+// hasMAC reports whether a QEMU was started with one of the addresses.
+func (p *process) hasMAC(macs []string) (bool, error) {
+	args, err := p.words("cmdline")
+	if err != nil || len(args) == 0 {
+		return false, err
+	}
+	opts := cmdline.Parse(args[1:])
+	return slices.ContainsFunc(macs, func(mac string) bool { return cmdline.HasMAC(opts, mac) }), nil
 }
 
 // notGone drops errors that only say that the process has ended meanwhile.
