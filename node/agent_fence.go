@@ -26,7 +26,8 @@ type fences struct {
 	lease         time.Duration
 	gaps          int // how often the lease had run out when a hello was answered again
 	raising       map[memberKey]bool
-	failed        map[memberKey]string // why a member could not be fenced
+	failed        map[memberKey]string           // why a member could not be fenced
+	looked        map[memberKey]snapline.Instant // when a member that is to be ended was looked for
 	// coloured is until when members of this host have marked with RESTORED.
 	coloured map[memberKey]snapline.Instant
 	working  sync.WaitGroup
@@ -45,7 +46,7 @@ type memberFence struct {
 
 func newFences(a *Agent) *fences {
 	return &fences{agent: a, all: map[memberKey]*memberFence{}, raising: map[memberKey]bool{},
-		failed: map[memberKey]string{}, coloured: map[memberKey]snapline.Instant{}}
+		failed: map[memberKey]string{}, looked: map[memberKey]snapline.Instant{}, coloured: map[memberKey]snapline.Instant{}}
 }
 
 // find takes over the fences that stand here.
@@ -114,7 +115,7 @@ func (f *fences) tendOnce(ctx context.Context) {
 		if m == nil {
 			continue
 		}
-		if err := f.end(ctx, k); err != nil {
+		if err := f.end(ctx, k, nil); err != nil {
 			f.agent.Log.Error("end the machine", "group", k.group, "member", k.member, "error", err)
 		}
 	}
@@ -179,11 +180,11 @@ func (f *fences) stop(ctx context.Context, k memberKey, macs []string, declared 
 
 // end stops a member's machine and then takes its fence down: in the other order
 // a machine that must not speak could.
-func (f *fences) end(ctx context.Context, k memberKey, declared ...snapline.Member) error {
+func (f *fences) end(ctx context.Context, k memberKey, macs []string, declared ...snapline.Member) error {
 	f.mu.Lock()
 	before := f.all[k]
 	f.mu.Unlock()
-	if err := f.stop(ctx, k, nil, declared...); err != nil {
+	if err := f.stop(ctx, k, macs, declared...); err != nil {
 		return err
 	}
 	f.mu.Lock()

@@ -19,6 +19,8 @@ type memberRef struct {
 type fenced struct {
 	Group  snapline.GroupName `json:"group"`
 	Member snapline.Member    `json:"member"`
+	// MACs, if not nil, tell the machine from others; see Hypervisor.Stop.
+	MACs []string `json:"macs,omitempty"`
 }
 
 func (f fenced) key() memberKey { return memberKey{f.Group, f.Member.Name} }
@@ -247,6 +249,10 @@ func (f *fences) lift(k memberKey) {
 func (f *fences) evict(ctx context.Context, m fenced) {
 	k := m.key()
 	have := f.all[k]
+	now := f.agent.Clock.Now()
+	if have == nil && f.looked[k] != snapline.Never && now.Sub(f.looked[k]) < evictEvery {
+		return // there was nothing, or there is nothing any more
+	}
 	if f.raising[k] || have != nil && have.loaded || f.agent.turn.busy() {
 		return // told again in a second, if it is still so
 	}
@@ -255,10 +261,12 @@ func (f *fences) evict(ctx context.Context, m fenced) {
 			f.agent.Log.Error("shut fence", "group", k.group, "member", k.member, "error", err)
 		}
 	}
-	f.raising[k] = true
+	f.raising[k], f.looked[k] = true, now
 	f.working.Go(func() {
-		f.agent.Log.Warn("the member was restored elsewhere: ending the machine", "group", k.group, "member", k.member)
-		if err := f.end(ctx, k, m.Member); err != nil {
+		if have != nil {
+			f.agent.Log.Warn("the member was restored elsewhere: ending the machine", "group", k.group, "member", k.member)
+		}
+		if err := f.end(ctx, k, m.MACs, m.Member); err != nil {
 			f.agent.Log.Error("end the machine", "group", k.group, "member", k.member, "error", err)
 		}
 		f.mu.Lock()
@@ -274,5 +282,6 @@ const runOut snapline.Instant = 1
 // Intervals of the fences.
 const (
 	tendEvery       = time.Second
-	defaultEndAfter = time.Minute // of unanswered hellos, beyond the lease
+	evictEvery      = 5 * time.Second // looks for a machine without a fence
+	defaultEndAfter = time.Minute     // of unanswered hellos, beyond the lease
 )

@@ -33,17 +33,43 @@ func (c *Coordinator) leaseFor(h hello, w *welcome) {
 			delete(left, ref)
 			if r := k.rec.Recovery; r != nil && slices.Contains(r.Gone, h.Host) {
 				if slices.Contains(r.Released, h.Host) {
-					w.Evict = append(w.Evict, fenced{g, m})
+					w.Evict = append(w.Evict, fenced{Group: g, Member: m})
 				}
 				continue
 			}
-			w.Fence = append(w.Fence, fenced{g, m})
+			w.Fence = append(w.Fence, fenced{Group: g, Member: m})
 			k.noteFenced(m.Name, h.Host, slices.Contains(h.Fenced, ref), why[ref])
+		}
+		for _, m := range placed.Members {
+			if m.Host != h.Host && slices.Contains(k.rec.Left[m.Name], h.Host) && c.runningOn(g) == nil {
+				w.Evict = append(w.Evict, fenced{Group: g, Member: m, MACs: k.rec.MACs})
+			}
 		}
 	}
 	for ref := range left {
 		c.leftover(h.Host, ref, w)
 	}
+}
+
+// leave remembers where members were that a restore has gone on without asking, and
+// forgets where it has asked; fate is held. What has no address to be known by is
+// heard by nobody.
+func (k *keeper) leave(was map[snapline.MemberName]snapline.HostName, without absent, asked []snapline.HostName, macs []string) {
+	if len(macs) == 0 {
+		return
+	}
+	for m, h := range was {
+		left := slices.DeleteFunc(slices.Clone(k.rec.Left[m]), func(h snapline.HostName) bool { return slices.Contains(asked, h) })
+		if without.has(h) && !slices.Contains(left, h) {
+			left = append(left, h)
+		}
+		if k.rec.Left == nil {
+			k.rec.Left = map[snapline.MemberName][]snapline.HostName{}
+		}
+		k.rec.Left[m] = left
+	}
+	k.rec.MACs, k.unsaved = macs, true
+	k.nudge()
 }
 
 // noteFenced remembers whether the member's network closes with its host's
@@ -86,6 +112,6 @@ func (c *Coordinator) leftover(h snapline.HostName, ref memberRef, w *welcome) {
 	case m.Host == h:
 		w.Lift = append(w.Lift, ref)
 	default:
-		w.Evict = append(w.Evict, fenced{ref.Group, *m})
+		w.Evict = append(w.Evict, fenced{Group: ref.Group, Member: *m})
 	}
 }

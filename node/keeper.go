@@ -56,6 +56,11 @@ type protectionRecord struct {
 	// Fenced says on which host a member's network is known to close with the
 	// host's lease.
 	Fenced map[snapline.MemberName]snapline.HostName `json:"fenced,omitempty"`
+	// Left says which hosts restores have gone on without, where a member was: what
+	// these hosts start again by themselves is of an abandoned timeline. MACs are the
+	// members' addresses, by which it is known.
+	Left map[snapline.MemberName][]snapline.HostName `json:"left,omitempty"`
+	MACs []string                                    `json:"macs,omitempty"`
 	// Recovery is not nil from the decision on that a host is lost until the group
 	// runs again: a host that is in it is not renewed, whoever coordinates.
 	Recovery *recoveryRecord `json:"recovery,omitempty"`

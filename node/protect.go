@@ -42,7 +42,8 @@ func (c *Coordinator) beginProtection(ctx context.Context, r snapline.ProtectReq
 		old.end() // what it was doing for the old request goes on by itself
 		c.fate.Lock()
 		old.retired = true
-		next.Since, next.Fenced, next.Recovery = old.rec.Since, old.rec.Fenced, old.rec.Recovery
+		next = old.rec
+		next.Request = r
 		c.fate.Unlock()
 	}
 	if err := c.putProtection(ctx, next); err != nil {

@@ -78,9 +78,10 @@ func placeAsAsked(s snapline.Snapshot, asked map[snapline.MemberName]snapline.Ho
 type restoring struct {
 	c        *Coordinator
 	op       *operation
-	noted    bool // in the store: what it is about to do
-	resumed  bool // a predecessor's: whoever resumes it keeps the note
-	leased   bool // the members are to run under a lease
+	noted    bool                // in the store: what it is about to do
+	resumed  bool                // a predecessor's: whoever resumes it keeps the note
+	leased   bool                // the members are to run under a lease
+	asked    []snapline.HostName // to stop what they have
 	snapshot snapline.Snapshot
 	place    map[snapline.MemberName]snapline.HostName
 	without  absent
@@ -110,8 +111,8 @@ func (t *restoring) run() {
 		return
 	}
 	lease := t.lease()
-	t.leased = lease > 0
-	begin := protocol.BeginRestore{Op: t.op.state().ID, Snapshot: t.snapshot, Place: t.place, Stop: t.stopHosts(), Home: t.homes(), Also: t.declaredNow(), Replay: t.replay,
+	t.leased, t.asked = lease > 0, t.stopHosts()
+	begin := protocol.BeginRestore{Op: t.op.state().ID, Snapshot: t.snapshot, Place: t.place, Stop: t.asked, Home: t.homes(), Also: t.declaredNow(), Replay: t.replay,
 		Addresses: addresses(t.snapshot), Quarantine: t.c.Quarantine, Coloured: t.c.restoredLately(t.snapshot.Group.Name), Lease: lease}
 	t.machine = protocol.NewRestore(begin)
 	l := t.op.loop
@@ -330,6 +331,7 @@ func (t *restoring) end(e protocol.RestoreDone) {
 		t.c.askEnded(t.c.ctx, t.sent, t.snapshot.Group.Name, t.current(), cut.Add(-peerSlack))
 	}
 	if e.Problem == nil {
+		t.leave()
 		if err := t.move(); err != nil {
 			e.Problem = &snapline.Error{Code: snapline.CodeFailed, Message: "the group runs, but where its members are now could not be noted: " + err.Error(), Hint: "snapline apply the group with its new hosts"}
 		}
@@ -363,6 +365,16 @@ func (t *restoring) end(e protocol.RestoreDone) {
 	t.c.events.add(snapline.Event{Kind: snapline.EventRestored, Group: t.snapshot.Group.Name, Snapshot: t.snapshot.ID, Op: t.op.state().ID, Lost: lost,
 		Text: fmt.Sprintf("snapshot %s was restored in %.1f s; %s", t.snapshot.ID, r.DurationMS/1000, describeLost(lost))})
 	t.op.finish("done", func(o *snapline.Operation) { o.Restore = r })
+}
+
+// leave tells the group's protection which hosts were not asked.
+func (t *restoring) leave() {
+	was := t.current()
+	t.c.fate.Lock()
+	defer t.c.fate.Unlock()
+	if k := t.c.keepers[t.snapshot.Group.Name]; k != nil {
+		k.leave(was, t.without, t.asked, addresses(t.snapshot).MACs)
+	}
 }
 
 // move notes where the members are now: on which host, and behind which monitor,
