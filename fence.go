@@ -84,6 +84,9 @@ type FenceRules struct {
 	// RefuseUntil: until then packets from members' addresses that are not marked
 	// RESTORED do not reach the VM. ARP and IPv6's neighbour discovery do.
 	RefuseUntil Instant
+	// HushedUntil: until then no frame leaves the VM, of whatever kind; those to it
+	// go by the other rules, as all do afterwards.
+	HushedUntil Instant
 }
 
 // Leased reports whether the fence closes by itself one day.
@@ -92,7 +95,7 @@ func (r FenceRules) Leased() bool { return r.OpenUntil != Always }
 // FenceCounters count frames at one fence since it was raised. What passes
 // unchanged is not counted: a fence may stand for months.
 type FenceCounters struct {
-	Shut     uint64 `json:"shut"`     // did not pass, in either direction, because the fence was shut
+	Shut     uint64 `json:"shut"`     // did not pass, in either direction, because the fence was shut, or did not leave because the VM was hushed
 	Restored uint64 `json:"restored"` // left marked RESTORED
 	Refused  uint64 `json:"refused"`  // of the old timeline, did not reach the VM
 	Unnoted  uint64 `json:"unnoted"`  // left under a lease on a way for which there was no room

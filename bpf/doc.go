@@ -37,6 +37,7 @@
 //     either direction.
 //   - quarantine: IP packets leaving get the RESTORED codepoint; what arrives from
 //     a member's address without it is refused. ARP and neighbour discovery pass.
+//   - hush: until its deadline no frame leaves, of whatever kind; what arrives does.
 //
 // A fence must hold when its agent is frozen, or dead. By tcx it is attached
 // without a link, so that it stays until somebody detaches it or the tap goes;

@@ -31,10 +31,11 @@ struct rules {
 	u64 open_until;     // frames pass at all
 	u64 restored_until; // what leaves is marked
 	u64 refuse_until;   // what members send must be marked
+	u64 hushed_until;   // nothing leaves
 };
 
 struct counters {
-	u64 shut;     // frames that did not pass, in either direction
+	u64 shut;     // frames that did not pass, shut in either direction or hushed
 	u64 restored; // packets marked
 	u64 refused;  // frames of the old timeline that did not reach the VM
 	u64 unnoted;  // packets under a lease for whose addresses there was no room
@@ -104,6 +105,7 @@ struct fence {
 	u8 shut;
 	u8 restored;
 	u8 refuse;
+	u8 hushed;
 };
 
 // read_rules compares the deadlines with the kernel's clock, unless there is none
@@ -113,16 +115,18 @@ static always_inline struct fence read_rules(const struct rules *r)
 	u64 open_until = *(const volatile u64 *)&r->open_until;
 	u64 restored_until = *(const volatile u64 *)&r->restored_until;
 	u64 refuse_until = *(const volatile u64 *)&r->refuse_until;
+	u64 hushed_until = *(const volatile u64 *)&r->hushed_until;
 	struct fence f = {};
 	u64 now;
 
-	if (open_until == ALWAYS && !(restored_until | refuse_until))
+	if (open_until == ALWAYS && !(restored_until | refuse_until | hushed_until))
 		return f;
 	now = ktime_get_boot_ns();
 	f.shut = open_until != ALWAYS && now >= open_until;
 	f.leased = open_until != ALWAYS && !f.shut ? now : 0;
 	f.restored = now < restored_until;
 	f.refuse = now < refuse_until;
+	f.hushed = now < hushed_until;
 	return f;
 }
 
@@ -198,14 +202,14 @@ int snapfence_out(struct __sk_buff *skb)
 	if (!r)
 		return TC_ACT_SHOT; // never: the map has one entry
 	on = read_rules(r);
-	if (!on.shut && !on.restored && !on.leased)
+	if (!on.shut && !on.hushed && !on.restored && !on.leased)
 		return TC_ACT_UNSPEC;
 	c = map_lookup_elem(&fence_counters, &only);
 	if (!c)
 		return TC_ACT_SHOT; // never
 	// A program holds the maps that it mentions, and this one must hold its owner.
 	asm volatile("" : : "r"(&fence_owner));
-	if (on.shut)
+	if (on.shut || on.hushed)
 		return drop(&c->shut);
 	kind = parse(skb, &p);
 	if (kind != IPV4 && kind != IPV6)

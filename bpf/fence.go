@@ -97,6 +97,7 @@ func (f *Fence) Set(r snapline.FenceRules) error {
 		next := encodeFence(r)
 		first := next
 		first.OpenUntil = min(now.OpenUntil, next.OpenUntil)
+		first.HushedUntil = max(now.HushedUntil, next.HushedUntil)
 		if err := f.maps.rules.Put(uint32(0), first); err != nil {
 			return err
 		}
@@ -113,6 +114,7 @@ func (f *Fence) Rules() (r snapline.FenceRules, err error) {
 		}
 		r = snapline.FenceRules{
 			OpenUntil: snapline.Instant(now.OpenUntil), RestoredUntil: snapline.Instant(now.RestoredUntil), RefuseUntil: snapline.Instant(now.RefuseUntil),
+			HushedUntil: snapline.Instant(now.HushedUntil),
 		}
 		return nil
 	})
@@ -225,5 +227,6 @@ func encodeFence(r snapline.FenceRules) fenceRules {
 		OpenUntil:     uint64(max(r.OpenUntil, snapline.Never)),
 		RestoredUntil: uint64(max(r.RestoredUntil, snapline.Never)),
 		RefuseUntil:   uint64(max(r.RefuseUntil, snapline.Never)),
+		HushedUntil:   uint64(max(r.HushedUntil, snapline.Never)),
 	}
 }

@@ -37,6 +37,7 @@ type fenceRules struct {
 	OpenUntil     uint64
 	RestoredUntil uint64
 	RefuseUntil   uint64
+	HushedUntil   uint64
 }
 
 type fenceWay struct {

@@ -83,14 +83,16 @@ func fenceSite(t *testing.T, mode Mode) *fencetest.Site {
 }
 
 // fenceHolderEnv makes this test's program an agent that raises a fence with a
-// lease and waits to be frozen or killed: "mode tap namespace nanoseconds".
+// lease, or hushes its machine, and waits to be frozen or killed:
+// "mode tap namespace nanoseconds hush".
 const fenceHolderEnv = "SNAPLINE_TEST_FENCE_HOLDER"
 
 func holdFence() {
 	var mode Mode
 	var tap, ns string
 	var lease int64
-	if _, err := fmt.Sscan(os.Getenv(fenceHolderEnv), &mode, &tap, &ns, &lease); err != nil {
+	var hush bool
+	if _, err := fmt.Sscan(os.Getenv(fenceHolderEnv), &mode, &tap, &ns, &lease, &hush); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
@@ -107,8 +109,12 @@ func holdFence() {
 	for ok := true; ok; ok = renew.Scan() { // every line renews
 		var now unix.Timespec
 		err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now)
+		rules := snapline.FenceRules{OpenUntil: snapline.Instant(now.Nano()).Add(time.Duration(lease))}
+		if hush {
+			rules = snapline.FenceRules{OpenUntil: snapline.Always, HushedUntil: rules.OpenUntil}
+		}
 		if err == nil {
-			err = f.Set(snapline.FenceRules{OpenUntil: snapline.Instant(now.Nano()).Add(time.Duration(lease))})
+			err = f.Set(rules)
 		}
 		if err != nil {
 			fmt.Println(err)
@@ -126,10 +132,10 @@ type fenceHolder struct {
 	out *bufio.Reader
 }
 
-func (h *host) fenceHolder(t *testing.T, mode Mode, tap string, lease time.Duration) *fenceHolder {
+func (h *host) fenceHolder(t *testing.T, mode Mode, tap string, lease time.Duration, hush bool) *fenceHolder {
 	t.Helper()
 	c := exec.Command("/proc/self/exe")
-	c.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %s %d", fenceHolderEnv, mode, tap, h.namespace, lease))
+	c.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %s %d %v", fenceHolderEnv, mode, tap, h.namespace, lease, hush))
 	in, err := c.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -176,7 +182,7 @@ func TestLeaseRunsOut(t *testing.T) {
 				t.Parallel()
 				h := newHost(t)
 				vm, outside := h.addTap(t, "vm"), h.addTap(t, "outside")
-				agent := h.fenceHolder(t, mode, "vm", lease)
+				agent := h.fenceHolder(t, mode, "vm", lease, false)
 				for began := bootTime(t); bootTime(t).Sub(began) < lease*5/4; { // renewals keep it open
 					fmt.Fprintln(agent.in)
 					agent.renewed(t)
@@ -212,6 +218,54 @@ func TestLeaseRunsOut(t *testing.T) {
 				if n, f, q := h.attached(t, "vm"); n+f > 0 || q {
 					t.Errorf("left: %d programs, %d filters, clsact %v", n, f, q)
 				}
+			})
+		}
+	}
+}
+
+// TestHushEnds kills and freezes the agent that has hushed a machine: it hears all
+// the time, says nothing until the deadline, and is heard again from then on.
+func TestHushEnds(t *testing.T) {
+	const span = 2 * time.Second
+	for _, mode := range []Mode{TCX, Clsact} {
+		for name, signal := range map[string]unix.Signal{"frozen": unix.SIGSTOP, "killed": unix.SIGKILL} {
+			t.Run(string(mode)+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				h := newHost(t)
+				vm, outside := h.addTap(t, "vm"), h.addTap(t, "outside")
+				agent := h.fenceHolder(t, mode, "vm", span, true)
+				if err := agent.Process.Signal(signal); err != nil {
+					t.Fatal(err)
+				}
+				fences, err := h.gates(t, mode).Standing(context.Background())
+				if err != nil || len(fences) != 1 {
+					t.Fatalf("standing: %d, %v", len(fences), err)
+				}
+				defer fences[0].Lower()
+				rules, err := fences[0].Rules()
+				if err != nil {
+					t.Fatal(err)
+				}
+				silent, frames := 0, fenceFrames()
+				for ; bootTime(t) < rules.HushedUntil.Add(-span/4); silent++ {
+					f := frames[silent%len(frames)]
+					vm.send(t, f, 0)
+					h.inject(t, "vm", f)
+					if vm.receive(t, 5*time.Second) == nil {
+						t.Fatalf("a hushed machine does not hear %.20x", f)
+					}
+				}
+				c, err := fences[0].Counters()
+				if err != nil || silent < len(frames) || c.Shut != uint64(silent) {
+					t.Errorf("%d frames kept back of %d, %v", c.Shut, silent, err)
+				}
+				if got := outside.receive(t, soon); got != nil {
+					t.Errorf("a hushed machine said %.20x", got)
+				}
+				for bootTime(t) < rules.HushedUntil {
+					time.Sleep(time.Millisecond) // for the kernel's clock: nobody tells
+				}
+				h.passes(t, vm, outside)
 			})
 		}
 	}

@@ -71,6 +71,10 @@ func parseFenceVector(fields map[string]string, now snapline.Instant) (v fenceVe
 			v.rules.OpenUntil = now.Add(time.Hour)
 		case "lease-out":
 			v.rules.OpenUntil = now
+		case "hushed":
+			v.rules.HushedUntil = now.Add(time.Hour)
+		case "hushed-over":
+			v.rules.HushedUntil = now
 		case "quarantine":
 			v.rules.RestoredUntil, v.rules.RefuseUntil = now.Add(time.Hour), now.Add(time.Hour)
 		case "quarantine-over":
@@ -237,7 +241,7 @@ func TestFenceModelAgreesWithKernel(t *testing.T) {
 			}
 			f := rule.Fence{Restored: snapline.RestoredCodepoint, Members: fenceMembers, Rules: snapline.FenceRules{
 				OpenUntil:     rapid.SampledFrom([]snapline.Instant{snapline.Always, snapline.Never, now, now.Add(time.Hour)}).Draw(r, "open"),
-				RestoredUntil: deadline("restored"), RefuseUntil: deadline("refuse"),
+				RestoredUntil: deadline("restored"), RefuseUntil: deadline("refuse"), HushedUntil: deadline("hushed"),
 			}}
 			out := rapid.Bool().Draw(r, "out")
 			want := fenceModel(out, f, frame, now)

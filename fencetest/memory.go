@@ -88,6 +88,10 @@ func (m *Memory) Send(tap string, from, to netip.Addr) (passes, marked bool) {
 		if f.shut(now) {
 			return false, false
 		}
+		if now < f.rules.HushedUntil {
+			f.counters.Shut++
+			return false, false
+		}
 		if now < f.rules.RestoredUntil {
 			f.counters.Restored++
 			marked = true
@@ -132,8 +136,10 @@ func (f *standing) note(way [2]netip.Addr, now snapline.Instant) {
 	f.ways[way] = now
 }
 
+// at lists the fences of a tap, the one that was raised last first: so frames meet
+// them.
 func (m *Memory) at(tap string) (fences []*standing) {
-	for _, f := range m.all {
+	for _, f := range slices.Backward(m.all) {
 		if f.on(tap) {
 			fences = append(fences, f)
 		}

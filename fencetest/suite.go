@@ -48,6 +48,7 @@ func Test(t *testing.T, open func(t *testing.T) *Site) {
 		{"quarantine", testQuarantine},
 		{"ways", testWays},
 		{"more ways than there is room for", testManyWays},
+		{"hush", testHush},
 		{"a fence outlives who raised it", testOutlives},
 		{"two owners", testTwoOwners},
 		{"on all NICs or on none", testAllOrNone},
@@ -254,9 +255,34 @@ func testManyWays(t *testing.T, s *Site) {
 	}
 }
 
+func testHush(t *testing.T, s *Site) {
+	f := s.raise(t)
+	later := s.Now().Add(time.Hour)
+	set(t, f, snapline.FenceRules{OpenUntil: snapline.Always, HushedUntil: later})
+	for _, n := range s.NICs {
+		if passes, _ := s.Out(t, n.Tap); passes {
+			t.Errorf("%s: hushed, and leaves", n.Tap)
+		}
+		for _, p := range []Packet{Stranger, OldTimeline, Restored} {
+			if !s.In(t, n.Tap, p) {
+				t.Errorf("%s: hushed, and packet %d does not arrive", n.Tap, p)
+			}
+		}
+	}
+	if c, err := f.Counters(); err != nil || c.Shut < uint64(len(s.NICs)) || c.Restored+c.Refused != 0 {
+		t.Errorf("counters %+v, %v", c, err)
+	}
+	set(t, f, snapline.FenceRules{OpenUntil: s.Now(), HushedUntil: later})
+	s.want(t, "lease out, and hushed", false)
+	set(t, f, snapline.FenceRules{OpenUntil: snapline.Always, HushedUntil: s.Now()})
+	s.want(t, "hush over", true)
+	set(t, f, snapline.FenceRules{OpenUntil: snapline.Always})
+	s.want(t, "never hushed", true)
+}
+
 func testOutlives(t *testing.T, s *Site) {
 	f := s.raise(t)
-	rules := snapline.FenceRules{OpenUntil: s.Now().Add(time.Hour), RefuseUntil: s.Now().Add(time.Hour)}
+	rules := snapline.FenceRules{OpenUntil: s.Now().Add(time.Hour), RefuseUntil: s.Now().Add(time.Hour), HushedUntil: s.Now().Add(time.Hour)}
 	set(t, f, rules)
 	if err := f.Close(); err != nil {
 		t.Fatal(err)

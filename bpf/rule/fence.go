@@ -27,7 +27,7 @@ type FenceOutcome struct {
 
 // FromVM judges a frame that the VM sends; see Gate.FromVM.
 func (f Fence) FromVM(frame []byte, now snapline.Instant) FenceOutcome {
-	if f.shut(now) {
+	if f.shut(now) || now < f.Rules.HushedUntil {
 		return FenceOutcome{Counters: snapline.FenceCounters{Shut: 1}}
 	}
 	kind, at := parse(frame)
