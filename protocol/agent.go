@@ -29,6 +29,7 @@ type Agent struct {
 	gateBy   snapline.Instant // Dg on our clock
 	cutAt    snapline.Instant
 	report   snapline.CaptureReport
+	hushed   bool // silenced by this round, and not heard again by it
 	gateDown bool
 	counters snapline.GateCounters
 	stored   bool
@@ -165,7 +166,7 @@ func (a *Agent) receive(now snapline.Instant, m Message) []Effect {
 		}
 		return []Effect{ProbePaths{Round: a.round, Nonce: m.Nonce, Sender: m.Sender, Targets: m.Targets}}
 	case Arm:
-		return a.arm(now)
+		return a.arm(now, m.Hush)
 	case Cut:
 		switch a.state {
 		case AgentArmed:
@@ -214,7 +215,7 @@ func (a *Agent) prepare(now snapline.Instant, m Prepare) []Effect {
 	}
 	return append(effects,
 		SetTimer{Timer{a.round, TimerReady}, now.Add(m.Deadlines.Ready)},
-		Check{Round: a.round, Member: m.Member, Strategy: m.Strategy, Post: m.Post})
+		Check{Round: a.round, Member: m.Member, Strategy: m.Strategy, Post: m.Post, Hush: m.Hush})
 }
 
 func (a *Agent) checked(in Checked) []Effect {
@@ -225,6 +226,6 @@ func (a *Agent) checked(in Checked) []Effect {
 		return a.refuse(in.Reasons...)
 	}
 	a.state = AgentReady
-	a.prepared = Prepared{Ref: a.ref, MACs: in.MACs, RAMBytes: in.RAMBytes}
+	a.prepared = Prepared{Ref: a.ref, MACs: in.MACs, RAMBytes: in.RAMBytes, Unhushed: in.Unhushed}
 	return []Effect{Send{a.prepared}}
 }

@@ -2,11 +2,16 @@ package protocol
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/snapline/snapline"
 )
 
-func (a *Agent) arm(now snapline.Instant) []Effect {
+// HushSpan is for how long a member is silenced at a time: so long it is not heard
+// when everybody is gone who could let it speak.
+const HushSpan = 10 * time.Second
+
+func (a *Agent) arm(now snapline.Instant, silence time.Duration) []Effect {
 	switch a.state {
 	case AgentReady:
 	case AgentArmed, AgentCutting, AgentMarked, AgentOpen:
@@ -18,13 +23,18 @@ func (a *Agent) arm(now snapline.Instant) []Effect {
 	// towards refusing.
 	a.cutBy = now.Add(a.spec.Deadlines.Cut)
 	a.gateBy = now.Add(a.spec.Deadlines.Gate)
-	timer := SetTimer{Timer{a.round, TimerGate}, a.gateBy}
+	effects := []Effect{SetTimer{Timer{a.round, TimerGate}, a.gateBy}}
+	if silence > 0 {
+		// Before this member's cut, so all that anybody has heard is in its state.
+		a.hushed = true
+		effects = append(effects, Hush{a.round, now.Add(min(silence, HushSpan))})
+	}
 	if a.spec.Strategy == snapline.Barrier {
 		a.state = AgentPausing
-		return []Effect{timer, PauseVM{Round: a.round, AtMost: a.spec.Deadlines.Gate}}
+		return append(effects, PauseVM{Round: a.round, AtMost: a.spec.Deadlines.Gate})
 	}
 	a.state = AgentArmed
-	return []Effect{timer, SetGate{a.round, snapline.GateRules{ShieldUntil: a.gateBy}}, Send{Armed{a.ref}}}
+	return append(effects, SetGate{a.round, snapline.GateRules{ShieldUntil: a.gateBy}}, Send{Armed{a.ref}})
 }
 
 // cut begins the local snapshot. The mark goes on first: a packet marked early

@@ -51,11 +51,13 @@ func (a *Agent) rang(now snapline.Instant, t TimerName) []Effect {
 
 func (a *Agent) abort(m Abort) []Effect {
 	switch {
-	case m.Round < a.round, m.Round == a.round && a.state == AgentIdle:
+	case m.Round < a.round:
 		return []Effect{Send{Aborted{m.Ref}}}
+	case m.Round == a.round && a.state == AgentIdle:
+		return append(a.heard(), Send{Aborted{m.Ref}})
 	case m.Round == a.round && a.state == AgentDropping:
 		a.ending = Aborted{m.Ref}
-		return nil
+		return a.heard()
 	case m.Round == a.round:
 		a.stored = false // not to be told any more: the data may be discarded now
 		return a.drop(Aborted{m.Ref})
@@ -79,12 +81,25 @@ func (a *Agent) refuse(reasons ...snapline.Reason) []Effect {
 
 func (a *Agent) drop(then Message) []Effect {
 	a.state, a.ending = AgentDropping, then
-	return []Effect{Drop{a.round}}
+	var effects []Effect
+	if then != nil { // else the snapshot exists, or may: others decide what becomes of the VM
+		effects = a.heard()
+	}
+	return append(effects, Drop{a.round})
+}
+
+// heard ends the silence that the round began.
+func (a *Agent) heard() []Effect {
+	if !a.hushed {
+		return nil
+	}
+	a.hushed = false
+	return []Effect{Hush{Round: a.round}}
 }
 
 // abandon ends a round that a later one overtakes. The coordinator, a new one
 // perhaps, hears that nothing is being written for it any more: it looked for
 // remains to discard when this member may still have been storing.
 func (a *Agent) abandon() []Effect {
-	return []Effect{Drop{a.round}, Send{Aborted{a.ref}}}
+	return append(a.heard(), Drop{a.round}, Send{Aborted{a.ref}})
 }

@@ -17,6 +17,8 @@ type (
 		Reasons  []snapline.Reason
 		MACs     []string
 		RAMBytes int64
+		// Unhushed is why the VM cannot be silenced; with Check's Hush only.
+		Unhushed string
 	}
 	// ProbesSeen completes ProbePaths.
 	ProbesSeen struct {
@@ -74,6 +76,8 @@ type (
 		Member   snapline.Member
 		Strategy snapline.Strategy
 		Post     snapline.Codepoint
+		// Hush: what can silence the VM is to be got ready, too.
+		Hush bool
 	}
 	// ProbePaths sends probes and looks at what arrived. Completes with
 	// ProbesSeen.
@@ -82,6 +86,13 @@ type (
 		Nonce   uint64
 		Sender  uint32
 		Targets []string
+	}
+	// Hush lets nothing leave the VM until that instant, by the kernel's own clock
+	// whatever becomes of the agent; Never ends the silence. It is done when the
+	// next effect runs, and outlives the round.
+	Hush struct {
+		Round snapline.Round
+		Until snapline.Instant
 	}
 	// SetGate sets the gate's rules. It is done when the next effect runs.
 	SetGate struct {
@@ -112,6 +123,7 @@ type (
 
 func (Check) effect()      {}
 func (ProbePaths) effect() {}
+func (Hush) effect()       {}
 func (SetGate) effect()    {}
 func (PauseVM) effect()    {}
 func (Snap) effect()       {}

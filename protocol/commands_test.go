@@ -14,13 +14,14 @@ import (
 // commands of the script language. WHO is a member (n1), a host (h1) or
 // "coordinator"; KIND the name of a message or an effect.
 //
-//	take colour|barrier MEMBER...   begin a round with these members
+//	take colour|barrier [hush=DURATION] MEMBER...  begin a round with these members
 //	restore MEMBER=HOST... [stop=HOST...]  begin a restore
 //	deliver [WHO [KIND]]            deliver what is on the wire to or from WHO
 //	drop [WHO [KIND]]               lose it
 //	replay WHO KIND ROUND           put an old letter on the wire again
 //	complete WHO KIND [KEY=VALUE]   end an effect: leaked=N, reason="…", unseen=N,
-//	                                seen=N:CODEPOINT, err="…"
+//	                                seen=N:CODEPOINT, err="…", unhushed="…", silent=MEMBER,
+//	                                heard=MEMBER
 //	fail WHO KIND "TEXT"            end an effect with a failure
 //	settle [except WHO [KIND]]      deliver and complete until nothing is left
 //	advance DURATION                let time pass and timers ring
@@ -143,6 +144,14 @@ func (s *stage) begin(how snapline.Strategy, names []string) error {
 	}
 	s.round++
 	s.group = snapline.Group{Name: "g"}
+	hush := snapline.Never
+	if text, ok := strings.CutPrefix(names[0], "hush="); ok {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return err
+		}
+		hush, names = s.now.Add(d), names[1:]
+	}
 	for _, n := range names {
 		s.group.Members = append(s.group.Members, snapline.Member{Name: snapline.MemberName(n), Host: snapline.HostName("h" + n[1:])})
 		if s.lives[n] == 0 {
@@ -150,7 +159,7 @@ func (s *stage) begin(how snapline.Strategy, names []string) error {
 		}
 	}
 	s.actors[coordinator] = protocol.NewCoordinator(protocol.Begin{Group: s.group, Round: s.round, Strategy: how,
-		Post: snapline.PostCodepoint, Deadlines: snapline.DefaultDeadlines()})
+		Post: snapline.PostCodepoint, Deadlines: snapline.DefaultDeadlines(), Hush: hush})
 	s.step(coordinator, protocol.Started{})
 	return nil
 }

@@ -29,6 +29,8 @@ type Coordinator struct {
 
 	began      snapline.Instant // of the round
 	armedSince snapline.Instant // when the first Arm was sent
+	hushUntil  snapline.Instant // see Begin
+	silence    time.Duration    // what Arm asks for
 	cutReport  snapline.CutReport
 	problem    *snapline.Error
 }
@@ -55,6 +57,7 @@ type memberState struct {
 	number   uint32
 	life     snapline.Incarnation // of the agent that prepared
 	prepared bool
+	unhushed string // why it cannot be silenced
 	macs     []string
 	seen     map[uint32]snapline.Codepoint
 	armed    bool
@@ -71,7 +74,7 @@ type memberState struct {
 // have been used for this group.
 func NewCoordinator(b Begin) *Coordinator {
 	c := &Coordinator{phase: PhasePrepare, group: b.Group.Name, round: b.Round,
-		strategy: b.Strategy, post: b.Post, deadlines: b.Deadlines}
+		strategy: b.Strategy, post: b.Post, deadlines: b.Deadlines, hushUntil: b.Hush}
 	for i, m := range b.Group.Members {
 		c.members = append(c.members, &memberState{spec: m, number: uint32(i + 1)})
 	}
@@ -192,7 +195,7 @@ func (c *Coordinator) question(m *memberState) Message {
 	switch c.phase {
 	case PhasePrepare:
 		if !m.prepared && !m.ended {
-			return Prepare{Ref: ref, Member: m.spec, Strategy: c.strategy, Post: c.post, Deadlines: c.deadlines}
+			return Prepare{Ref: ref, Member: m.spec, Strategy: c.strategy, Post: c.post, Deadlines: c.deadlines, Hush: c.hushUntil != snapline.Never}
 		}
 	case PhaseProbe:
 		if len(c.unproven(m)) > 0 || c.owesProbes(m) {
@@ -200,7 +203,7 @@ func (c *Coordinator) question(m *memberState) Message {
 		}
 	case PhaseArm:
 		if !m.armed {
-			return Arm{ref}
+			return Arm{ref, c.silence}
 		}
 	case PhaseCut:
 		if !m.cut {
@@ -232,6 +235,7 @@ func (c *Coordinator) enter(now snapline.Instant, p Phase) []Effect {
 	switch p {
 	case PhaseArm:
 		c.armedSince = now
+		effects = append(effects, c.hush(now)...)
 		effects = append(effects, c.timer(TimerArm, now.Add(c.deadlines.Arm)))
 	case PhaseCut:
 		effects = append(effects, c.timer(TimerCut, c.armedSince.Add(c.deadlines.Gate)))

@@ -9,6 +9,9 @@ type Begin struct {
 	Strategy  snapline.Strategy
 	Post      snapline.Codepoint
 	Deadlines snapline.Deadlines
+	// Hush, if not Never, asks for a cut of members that have been silenced before
+	// it, and says until when they may be at the most.
+	Hush snapline.Instant
 }
 
 // Inputs of a Coordinator beside Received, Rang and Failed.
@@ -49,6 +52,12 @@ type (
 		Member snapline.MemberName
 		Step   string
 	}
+	// Hushing says that members are being silenced from now on; or, with reasons,
+	// that none is, since some cannot be.
+	Hushing struct {
+		Round   snapline.Round
+		Reasons []snapline.Reason
+	}
 	// End is the last effect of a round. Problem is nil when it committed.
 	End struct{ Problem *snapline.Error }
 )
@@ -56,4 +65,5 @@ type (
 func (Record) effect()  {}
 func (Discard) effect() {}
 func (Notify) effect()  {}
+func (Hushing) effect() {}
 func (End) effect()     {}

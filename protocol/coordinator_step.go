@@ -104,7 +104,7 @@ func (c *Coordinator) prepared(now snapline.Instant, m *memberState, p Prepared)
 	case m.prepared || c.phase != PhasePrepare:
 		return nil
 	}
-	m.prepared, m.life, m.macs = true, p.Incarnation, p.MACs
+	m.prepared, m.life, m.macs, m.unhushed = true, p.Incarnation, p.MACs, p.Unhushed
 	return append(c.step(m, "ready"), c.advance(now)...)
 }
 

@@ -1,6 +1,10 @@
 package protocol
 
-import "github.com/snapline/snapline"
+import (
+	"time"
+
+	"github.com/snapline/snapline"
+)
 
 // Message is what coordinator and agents say to one another.
 type Message interface {
@@ -33,6 +37,8 @@ type (
 		Strategy  snapline.Strategy  `json:"strategy"`
 		Post      snapline.Codepoint `json:"post"`
 		Deadlines snapline.Deadlines `json:"deadlines"`
+		// Hush: Arm may ask for silence.
+		Hush bool `json:"hush,omitempty"`
 	}
 	// Probe asks for marked probes to the other members' addresses and for what
 	// arrived of theirs.
@@ -42,15 +48,21 @@ type (
 		Sender  uint32   `json:"sender"`
 		Targets []string `json:"targets"` // MAC addresses
 	}
-	// Arm raises the shield (or, for the barrier cut, pauses the VM).
-	Arm struct{ Ref }
+	// Arm raises the shield (or, for the barrier cut, pauses the VM). Hush, if not
+	// zero, silences the VM before: for so long from when Arm is heard, and for
+	// HushSpan at the most. From then on whoever gives the agent its orders renews
+	// the silence or ends it.
+	Arm struct {
+		Ref
+		Hush time.Duration `json:"hush,omitempty"`
+	}
 	// Cut asks for mark on, local snapshot, shield off.
 	Cut struct{ Ref }
 	// Disarm says that every member has cut: mark off.
 	Disarm struct{ Ref }
 	// Commit says that the snapshot exists.
 	Commit struct{ Ref }
-	// Abort ends the round wherever it is.
+	// Abort ends the round wherever it is, and the silence that has outlived it.
 	Abort struct {
 		Ref
 		Why string `json:"why"`
@@ -64,6 +76,8 @@ type (
 		Ref
 		MACs     []string `json:"macs"`
 		RAMBytes int64    `json:"ram_bytes"`
+		// Unhushed is why the VM cannot be silenced, if that was asked.
+		Unhushed string `json:"unhushed,omitempty"`
 	}
 	// Refused says that this member will not take part in the round any more,
 	// and that its gate is down and its VM runs.

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"fmt"
+	"maps"
 	"sort"
 	"time"
 
@@ -24,6 +25,7 @@ type Restore struct {
 	// codepoint of this restore's quarantine, and are of an earlier one's.
 	coloured bool
 	settled  snapline.Instant
+	silent   map[snapline.MemberName]Silence
 }
 
 // RestorePhase is where a restore is.
@@ -251,6 +253,11 @@ func (r *Restore) receive(now snapline.Instant, msg RestoreMessage) []Effect {
 		return r.advance()
 	case Stopped:
 		r.coloured = r.coloured || m.Coloured
+		if r.silent == nil {
+			r.silent = m.Silent
+		} else {
+			maps.Copy(r.silent, m.Silent)
+		}
 		return r.done(h, RestoreStop)
 	case Loaded:
 		h.loadMS = m.LoadMS

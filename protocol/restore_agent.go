@@ -112,7 +112,7 @@ func (a *RestoreAgent) acted(now snapline.Instant, in Acted) []Effect {
 	case RestorePlan:
 		a.last = Planned{ref, in.Reasons}
 	case RestoreStop:
-		a.last = Stopped{ref, in.Coloured}
+		a.last = Stopped{ref, in.Coloured, in.Silent}
 	case RestoreLoad:
 		a.last = Loaded{ref, in.LoadMS}
 	case RestoreOpen:

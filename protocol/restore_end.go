@@ -97,7 +97,7 @@ func (r *Restore) replanned(h *restoreHost, msg RestoreMessage) []Effect {
 
 func (r *Restore) end() []Effect {
 	r.phase = RestoreEnd
-	e := RestoreDone{Problem: r.problem, LoadMS: map[snapline.MemberName]float64{}}
+	e := RestoreDone{Problem: r.problem, LoadMS: map[snapline.MemberName]float64{}, Silent: r.silent}
 	var first, last snapline.Instant
 	for _, h := range r.hosts {
 		e.Packets += h.packets

@@ -76,6 +76,8 @@ type (
 	Stopped struct {
 		RestoreRef
 		Coloured bool `json:"coloured,omitempty"`
+		// Silent are the members that were stopped here after they had been silenced.
+		Silent map[snapline.MemberName]Silence `json:"silent,omitempty"`
 	}
 	// Loaded answers LoadMembers, with the time that each member took.
 	Loaded struct {
@@ -134,8 +136,9 @@ type (
 		LoadMS  map[snapline.MemberName]float64
 		AgoNS   int64 // RestoreOpen: since the members were resumed
 		Packets int   // RestoreReplay: delivered
-		// Coloured is RestoreStop's, see Stopped.
+		// Coloured and Silent are RestoreStop's, see Stopped.
 		Coloured bool
+		Silent   map[snapline.MemberName]Silence
 	}
 )
 
@@ -169,6 +172,8 @@ type (
 		// Left are hosts that were lost after they may have let members run: nobody
 		// knows whether they have.
 		Left []snapline.HostName
+		// Silent are the members that had been silenced when they were stopped.
+		Silent map[snapline.MemberName]Silence
 	}
 	// Act does the work of a phase on one host. Completes with Acted.
 	Act struct {

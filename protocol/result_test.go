@@ -56,6 +56,8 @@ type options struct {
 	err     string
 	// coloured: members marked with RESTORED until they were stopped
 	coloured bool
+	unhushed string
+	silent   map[snapline.MemberName]protocol.Silence
 }
 
 func (s *stage) options(args []string) (options, error) {
@@ -79,6 +81,17 @@ func (s *stage) options(args []string) (options, error) {
 			delete(o.seen, uint32(n))
 		case "seen":
 			o.seen[uint32(n)] = snapline.Codepoint(m)
+		case "unhushed":
+			o.unhushed = v
+		case "silent", "heard":
+			if o.silent == nil {
+				o.silent = map[snapline.MemberName]protocol.Silence{}
+			}
+			silence := protocol.Silence{Round: s.round, ForNS: 4e9}
+			if key == "heard" {
+				silence.HeardNS = 1e9
+			}
+			o.silent[snapline.MemberName(v)] = silence
 		case "coloured":
 			o.coloured = true
 		case "err":
@@ -101,7 +114,7 @@ func (s *stage) result(t task, args []string) (protocol.Input, error) {
 		if o.reasons != nil {
 			return protocol.Checked{Round: e.Round, Reasons: o.reasons}, nil
 		}
-		return protocol.Checked{Round: e.Round, MACs: []string{"02:00:00:00:00:0" + t.who[1:]}, RAMBytes: 256 << 20}, nil
+		return protocol.Checked{Round: e.Round, MACs: []string{"02:00:00:00:00:0" + t.who[1:]}, RAMBytes: 256 << 20, Unhushed: o.unhushed}, nil
 	case protocol.ProbePaths:
 		delete(o.seen, e.Sender)
 		return protocol.ProbesSeen{Round: e.Round, Seen: o.seen}, nil
@@ -124,7 +137,7 @@ func (s *stage) result(t task, args []string) (protocol.Input, error) {
 }
 
 func acted(e protocol.Act, o options) protocol.Acted {
-	a := protocol.Acted{Op: e.Op, Phase: e.Phase, Reasons: o.reasons, Coloured: o.coloured}
+	a := protocol.Acted{Op: e.Op, Phase: e.Phase, Reasons: o.reasons, Coloured: o.coloured, Silent: o.silent}
 	if o.reasons == nil && e.Phase == protocol.RestoreLoad {
 		a.LoadMS = map[snapline.MemberName]float64{}
 		for _, m := range e.Plan.Members {

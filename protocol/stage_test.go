@@ -178,7 +178,7 @@ func (s *stage) do(who string, e protocol.Effect) {
 		s.alarms = append(s.alarms, alarm{e.At, who, protocol.Rang{Timer: e.Timer}})
 	case protocol.RestoreTimer:
 		s.alarms = append(s.alarms, alarm{e.At, who, protocol.RestoreRang{}})
-	case protocol.Notify, protocol.RestoreNotify, protocol.Discard, protocol.SetGate:
+	case protocol.Notify, protocol.RestoreNotify, protocol.Discard, protocol.SetGate, protocol.Hush, protocol.Hushing:
 	case protocol.End, protocol.RestoreDone:
 		s.ended = e
 		delete(s.actors, coordinator)

@@ -17,6 +17,7 @@ type coordinator struct {
 	round    snapline.Round
 	strategy snapline.Strategy
 	running  bool // a round has begun and not ended
+	hushing  bool // its members are to be silenced before it
 	calm     bool // nothing disturbs this round: there is no storm, or no more
 }
 
@@ -32,6 +33,9 @@ func (c *coordinator) begin(s snapline.Strategy) {
 	b := protocol.Begin{Group: snapline.Group{Name: "g"}, Round: c.round, Strategy: s, Post: snapline.PostCodepoint, Deadlines: c.w.deadlines}
 	for _, h := range c.w.hosts {
 		b.Group.Members = append(b.Group.Members, snapline.Member{Name: snapline.MemberName(h.name), Host: snapline.HostName("h" + strconv.Itoa(h.member+1))})
+	}
+	if c.hushing = c.w.random.chance(0.3); c.hushing {
+		b.Hush = c.now().Add(c.w.random.spread(c.w.deadlines.Arm, 2*protocol.HushSpan))
 	}
 	c.machine, c.running = protocol.NewCoordinator(b), true
 	c.start()
@@ -56,13 +60,18 @@ func (c *coordinator) crash() {
 		if _, ok := c.w.repository.records[round]; !ok {
 			c.w.repository.discard(round)
 		}
-		for _, h := range c.w.hosts {
-			c.w.post(letter{member: h.member, toAgent: true, msg: protocol.Abort{
-				Ref: protocol.Ref{Group: "g", Round: round, Member: snapline.MemberName(h.name)}, Why: "its coordinator died"}})
-		}
+		c.w.letSpeak(round)
 		c.running = false
 		c.w.roundEnded()
 	})
+}
+
+// letSpeak ends a round, and the silence that it has left, from outside.
+func (w *World) letSpeak(round snapline.Round) {
+	for _, h := range w.hosts {
+		w.post(letter{member: h.member, toAgent: true, msg: protocol.Abort{
+			Ref: protocol.Ref{Group: "g", Round: round, Member: snapline.MemberName(h.name)}, Why: "its coordinator is gone"}})
+	}
 }
 
 func (c *coordinator) stepMachine(ev protocol.Event) []protocol.Effect {
@@ -92,6 +101,10 @@ func (c *coordinator) execute(e protocol.Effect, done func(bool)) {
 	case protocol.Discard:
 		c.w.repository.discard(e.Round)
 	case protocol.Notify:
+	case protocol.Hushing:
+		if e.Reasons == nil {
+			c.w.hushed[e.Round] = true
+		}
 	case protocol.End:
 		c.end(e)
 		return // the process goes on, but this machine is done
@@ -123,6 +136,11 @@ func (c *coordinator) record(e protocol.Record) {
 
 func (c *coordinator) end(e protocol.End) {
 	c.w.judgeEnd(c.round, e)
+	if e.Problem == nil && c.hushing && c.w.guests == nil && c.w.random.chance(0.5) {
+		// Nobody is restored, and the members are let speak; else the kernel does that.
+		round := c.round
+		c.w.after(c.w.random.spread(time.Millisecond, 3*time.Second), func() { c.w.letSpeak(round) })
+	}
 	c.running = false
 	c.die()
 	c.w.roundEnded()

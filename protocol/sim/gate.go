@@ -20,6 +20,44 @@ type gate struct {
 	noticed  bool // a Withheld is on its way to the agent
 }
 
+// hush models the fence that silences one VM: it stands in front of the gate and
+// outlives rounds and agents.
+type hush struct {
+	until snapline.Instant // on the host's clock
+	round snapline.Round
+	// from and to are when the silence of a round began and ended, in the order of
+	// what VMs do; to is 0 while it lasts.
+	spans map[snapline.Round]*[2]uint64
+}
+
+// silence sets or, with Never, ends the silence of a round; one of an earlier round
+// ends with the next.
+func (h *host) silence(r snapline.Round, until snapline.Instant) {
+	if until == snapline.Never && r != h.hush.round {
+		return
+	}
+	if span := h.hush.spans[h.hush.round]; span != nil && span[1] == 0 && (until == snapline.Never || r != h.hush.round) {
+		span[1] = h.w.tick()
+	}
+	h.hush.round, h.hush.until = r, until
+	if until == snapline.Never {
+		return
+	}
+	span := h.hush.spans[r]
+	if span == nil {
+		span = &[2]uint64{h.w.tick()}
+		h.hush.spans[r] = span
+		h.w.stats.Hushed++
+	}
+	h.w.at(h.clock.when(until), func() {
+		if span[1] == 0 {
+			span[1] = h.w.tick()
+		}
+	})
+}
+
+func (h *host) hushed() bool { return h.now() < h.hush.until }
+
 func (g *gate) now() snapline.Instant { return g.host.now() }
 
 func (g *gate) open(r snapline.Round) {
@@ -35,8 +73,14 @@ func (g *gate) active() bool {
 	return g.attached && (g.now() < g.rules.MarkUntil || g.now() < g.rules.ShieldUntil)
 }
 
-// out is the way of a packet from the VM to the network.
-func (g *gate) out(p *packet) {
+// out is the way of a packet from the VM to the network; false if it does not get
+// there.
+func (g *gate) out(p *packet) bool {
+	if g.host.hushed() {
+		g.host.w.packetTrace("%s keeps back %v", g.host.name, p)
+		return false
+	}
+	p.left = true
 	if p.frame != nil && g.attached {
 		p.frame = g.rule().FromVM(p.frame, g.now()).Frame
 	}
@@ -45,6 +89,7 @@ func (g *gate) out(p *packet) {
 		g.counters.Marked++
 		g.host.w.packetTrace("%s marks %v", g.host.name, p)
 	}
+	return true
 }
 
 // in is the way of a packet from the network to the VM.

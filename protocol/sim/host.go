@@ -28,12 +28,15 @@ type host struct {
 	armed   snapline.Instant // when the present round's gate or pause began
 	limit   time.Duration    // Dg of the present round
 	stopped bool             // the capture leaves the VM stopped until it is stored
+	hush    hush
+	late    protocol.Effect // what a mutant has put off
 }
 
 func newHost(w *World, i int, c clock) *host {
 	h := &host{member: i, slow: 1}
 	h.process = process{w: w, name: fmt.Sprintf("n%d", i+1), clock: c, step: h.stepAgent, execute: h.execute}
 	h.gate.host = h
+	h.hush.spans = map[snapline.Round]*[2]uint64{}
 	h.vm = &vm{w: w, member: i}
 	return h
 }
@@ -89,6 +92,8 @@ func (h *host) execute(e protocol.Effect, done func(bool)) {
 		h.w.post(letter{member: h.member, msg: e.Msg})
 	case protocol.SetTimer:
 		h.timer(e)
+	case protocol.Hush:
+		h.silence(e.Round, e.Until)
 	case protocol.SetGate:
 		h.after(h.takes(time.Microsecond, 200*time.Microsecond), func() { done(h.setGate(e)) })
 		return

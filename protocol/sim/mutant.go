@@ -71,6 +71,24 @@ func ShortPause() Variant {
 	}}
 }
 
+// LateHush silences a VM when its snapshot has been made.
+func LateHush() Variant {
+	return Variant{AgentEffects: func(h *host, ev protocol.Event, effects []protocol.Effect) []protocol.Effect {
+		effects = each(effects, func(e protocol.Effect) []protocol.Effect {
+			if s, ok := e.(protocol.Hush); ok && s.Until != snapline.Never {
+				h.late = e
+				return nil
+			}
+			return []protocol.Effect{e}
+		})
+		if _, ok := ev.Input.(protocol.Snapped); ok && h.late != nil {
+			effects = append([]protocol.Effect{h.late}, effects...)
+			h.late = nil
+		}
+		return effects
+	}}
+}
+
 // Blind ignores what leaked before the shield was up.
 func Blind() Variant {
 	return Variant{AgentEvent: func(_ *host, ev *protocol.Event) {

@@ -35,6 +35,16 @@ func TestMutants(t *testing.T) {
 	}
 }
 
+// TestLateHush wants the oracle to hear what leaves after the cut of a group that
+// was to be silent.
+func TestLateHush(t *testing.T) {
+	stats, found := explore(1, 2000, Options{Variant: LateHush()}, func(r Report) bool { return r.Stats.Heard > 0 })
+	if found == nil {
+		t.Fatalf("nobody was heard in %d histories: %+v", stats.Histories, stats)
+	}
+	t.Logf("history %d: %s", found.Seed, found.Violations[len(found.Violations)-1])
+}
+
 // TestWitness wants the leak count alone to keep snapshots consistent where the
 // shield comes too late or goes too early: two mistakes are needed for an
 // orphan.

@@ -13,6 +13,7 @@ type packet struct {
 	from, to  int
 	sent, got uint64
 	post      bool
+	left      bool   // its sender's host: anybody may have seen it
 	frame     []byte // what a guest has sent; nil for an abstract packet
 	timeline  int    // in which it was sent: how often the group had been restored
 }

@@ -109,6 +109,7 @@ func (h *host) act(e protocol.Act) protocol.Acted {
 	case protocol.RestoreStop:
 		h.input(protocol.Gone{Round: h.agent.Round()})
 		v.guest.Stop()
+		h.silence(h.hush.round, snapline.Never)
 		v.paused, v.loaded = true, true
 		v.pauses++ // of which no guard knows
 		// Nothing of the abandoned timeline, from here on.

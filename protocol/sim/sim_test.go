@@ -101,7 +101,8 @@ func notVacuous(t *testing.T, s Stats) {
 		t.Errorf("%.0f %% of the rounds in the storm committed: it is too strong or too weak", 100*ratio)
 	}
 	want := map[string]int{"withheld packets": s.Withheld, "early cuts": s.Early, "refusals for a leak": s.Leaks,
-		"refusals past Dc": s.Late, "pauses ended by the guard": s.Guarded, "members lost": s.Lost, "failed effects": s.Failures}
+		"refusals past Dc": s.Late, "pauses ended by the guard": s.Guarded, "members lost": s.Lost, "failed effects": s.Failures,
+		"silences": s.Hushed}
 	for _, p := range []protocol.Phase{protocol.PhasePrepare, protocol.PhaseProbe, protocol.PhaseArm, protocol.PhaseCut,
 		protocol.PhaseDisarm, protocol.PhaseStore, protocol.PhaseCommit} {
 		want["aborts in phase "+string(p)] = s.Aborts[p]

@@ -12,6 +12,7 @@ type Stats struct {
 	Restored, Quarantined        int // groups of guests; packets of an abandoned timeline kept out
 	Leaks, Late, Guarded         int // refusals for a leak, past Dc; pauses ended by the guard
 	Lost, Failures, LettersLost  int
+	Hushed, Heard                int                    // silences of members; packets that left in one
 	Aborts                       map[protocol.Phase]int // by the phase that they ended
 	Crashes                      map[protocol.AgentState]int
 	CoordinatorCrashes           map[protocol.Phase]int
@@ -59,6 +60,8 @@ func (s *Stats) Add(t Stats) {
 	s.Lost += t.Lost
 	s.Failures += t.Failures
 	s.LettersLost += t.LettersLost
+	s.Hushed += t.Hushed
+	s.Heard += t.Heard
 	addCounts(s.Aborts, t.Aborts)
 	addCounts(s.Crashes, t.Crashes)
 	addCounts(s.CoordinatorCrashes, t.CoordinatorCrashes)

@@ -87,8 +87,9 @@ func (v *vm) send(to int, post bool) {
 func (v *vm) dispatch(p *packet) {
 	p.sent, p.timeline = v.w.tick(), v.timeline
 	v.w.packets = append(v.w.packets, p)
-	v.w.hosts[v.member].gate.out(p)
-	v.w.carry(p)
+	if v.w.hosts[v.member].gate.out(p) {
+		v.w.carry(p)
+	}
 }
 
 // talk sends now and then for as long as there is traffic: in bursts while a

@@ -43,6 +43,7 @@ func (h *host) check(e protocol.Check) {
 	if h.fails(e.Round, "Check") {
 		return
 	}
+	h.silence(h.hush.round, snapline.Never)
 	if e.Strategy == snapline.Colour {
 		h.gate.open(e.Round)
 	}

@@ -60,12 +60,13 @@ type World struct {
 	probes      map[[3]uint64]snapline.Codepoint // round, sender, receiver
 
 	adversaries []adversary
-	storm       bool      // adversaries are at work
-	traffic     bool      // VMs talk
-	rounds      int       // still to begin in the storm
-	foreign     []float64 // how often each guest uses the POST codepoint itself
-	failing     float64   // how often an effect fails
-	bleached    [2]int    // a path that clears the mark: from, to; equal for none
+	storm       bool                    // adversaries are at work
+	traffic     bool                    // VMs talk
+	rounds      int                     // still to begin in the storm
+	hushed      map[snapline.Round]bool // whose members were to be silent
+	foreign     []float64               // how often each guest uses the POST codepoint itself
+	failing     float64                 // how often an effect fails
+	bleached    [2]int                  // a path that clears the mark: from, to; equal for none
 
 	stats    Stats
 	violated []string
@@ -77,7 +78,7 @@ type World struct {
 // Run runs the history that the seed stands for.
 func Run(seed uint64, o Options) Report {
 	w := &World{random: random{seed}, variant: o.Variant, cut: o.Cut, tracing: o.Trace, stats: NewStats(),
-		repository: newRepository(), probes: map[[3]uint64]snapline.Codepoint{}}
+		repository: newRepository(), probes: map[[3]uint64]snapline.Codepoint{}, hushed: map[snapline.Round]bool{}}
 	plan := w.plan(o.With)
 	if o.Guests != nil {
 		w.boot(seed, o.Guests)
