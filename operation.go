@@ -69,6 +69,11 @@ type RestoreResult struct {
 	// Replayed counts the packets in transit that were delivered; nil when nobody
 	// asked for it.
 	Replayed *int `json:"replayed,omitempty"`
+	// SilentMS is how long nothing of the group was heard, if it was silenced before
+	// the snapshot's cut, until it ran again. TakenBackMS is for how long members did
+	// what is taken back, and were heard; 0: nothing that others have heard is.
+	SilentMS    float64 `json:"silent_ms,omitempty"`
+	TakenBackMS float64 `json:"taken_back_ms"`
 }
 
 // RestoreMember is one member's line of a RestoreResult.

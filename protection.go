@@ -149,4 +149,9 @@ type MovedGroup struct {
 	Group    GroupName               `json:"group"`
 	Snapshot SnapshotID              `json:"snapshot"`
 	Place    map[MemberName]HostName `json:"place"`
+	// SilentMS and TakenBackMS are RestoreResult's. Reasons are why something is
+	// taken back: the group could not be silenced, or its recovery was faster.
+	SilentMS    float64  `json:"silent_ms,omitempty"`
+	TakenBackMS float64  `json:"taken_back_ms"`
+	Reasons     []Reason `json:"reasons,omitempty"`
 }

@@ -21,8 +21,11 @@ func drainCommand(e *env) *cobra.Command {
 		Short: "Give a host back to its owner: its groups go on elsewhere",
 		Long: `Give a host back to its owner. Each group that has members there is snapshotted
 and the whole group restored from that snapshot, without the host, which gets no
-more members until it is undrained. What a group does between its snapshot and
-its restore, some seconds, is taken back.
+more members until it is undrained. From just before the cut until it runs
+elsewhere nothing of the group is heard, so nothing is taken back that anybody
+has heard from it: for its clients it pauses, for as long as its snapshot is
+stored and restored. Where a member cannot be silenced the group talks on, and
+what it does in those seconds is taken back; the result says so.
 
 What has not gone at the deadline is ended there if its group is protected, and
 the group comes back by recovery; members of groups that are not protected run
@@ -70,7 +73,7 @@ func runDrain(ctx context.Context, svc api.Service, p printer, o drainOptions) e
 
 func printDrain(p printer, r snapline.DrainResult) error {
 	for _, g := range r.Moved {
-		if err := p.line("group %s goes on from %s", g.Group, g.Snapshot); err != nil {
+		if err := p.line("group %s goes on from %s%s", g.Group, g.Snapshot, moveCost(g)); err != nil {
 			return err
 		}
 	}
@@ -80,6 +83,21 @@ func printDrain(p printer, r snapline.DrainResult) error {
 		}
 	}
 	return p.line("host %s was given back in %s", r.Host, duration(r.DurationMS))
+}
+
+// moveCost says what others have noticed of a group's move.
+func moveCost(g snapline.MovedGroup) string {
+	text := ""
+	if g.SilentMS > 0 {
+		text = fmt.Sprintf("; it was silent for %s", duration(g.SilentMS))
+	}
+	if g.TakenBackMS > 0 {
+		text += fmt.Sprintf("; what it did for %s is taken back", duration(g.TakenBackMS))
+	}
+	for _, r := range g.Reasons {
+		text += fmt.Sprintf("; %s", r)
+	}
+	return text
 }
 
 func undrainCommand(e *env) *cobra.Command {

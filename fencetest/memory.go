@@ -33,6 +33,13 @@ type standing struct {
 	ways     map[[2]netip.Addr]snapline.Instant
 }
 
+// SetFail sets Fail while the fences are in use.
+func (m *Memory) SetFail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.Fail = err
+}
+
 // Raise puts up a fence.
 func (m *Memory) Raise(_ context.Context, s snapline.FenceSpec) (snapline.Fence, error) {
 	m.mu.Lock()

@@ -38,11 +38,17 @@ func (r *memberRunner) check(d *round, e protocol.Check) (protocol.Input, error)
 		for _, n := range info.NICs {
 			in.MACs = append(in.MACs, n.MAC)
 		}
+		r.agent.fences.forgetHush(r.key)
 		add(r.openGate(d, e, info.NICs)...)
 	}
 	add(r.agent.space(d.ctx, in.RAMBytes)...)
 	if len(in.Reasons) > 0 {
 		return in, nil
+	}
+	if e.Hush {
+		if err := r.agent.fences.readyHush(d.ctx, r.key, e.Member, d.number, vm.Info().NICs); err != nil {
+			in.Unhushed = err.Error()
+		}
 	}
 	capture, err := vm.Prime(d.ctx, filepath.Join(r.agent.spoolDir(), fmt.Sprintf("%s-%d-%s", r.key.group, d.number, r.key.member)))
 	if err != nil {

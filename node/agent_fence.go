@@ -10,16 +10,18 @@ import (
 	"time"
 
 	"github.com/snapline/snapline"
+	"github.com/snapline/snapline/protocol"
 )
 
 // fences keeps the fences of this host's members: of those that a restore has
-// put in quarantine, and of those that run under a lease. What it decides on is
+// put in quarantine, of those that run under a lease, and of those that are silent. What it decides on is
 // in the kernel; the next life of the agent finds it there.
 type fences struct {
 	agent *Agent
 
-	mu  sync.Mutex // guards the fields below
-	all map[memberKey]*memberFence
+	mu     sync.Mutex // guards the fields below
+	all    map[memberKey]*memberFence
+	hushes map[memberKey]*hush
 	// asked is when the last hello was sent that has been answered, silent when the
 	// first one was that has not been answered since.
 	asked, silent snapline.Instant
@@ -45,7 +47,7 @@ type memberFence struct {
 }
 
 func newFences(a *Agent) *fences {
-	return &fences{agent: a, all: map[memberKey]*memberFence{}, raising: map[memberKey]bool{},
+	return &fences{agent: a, all: map[memberKey]*memberFence{}, hushes: map[memberKey]*hush{}, raising: map[memberKey]bool{},
 		failed: map[memberKey]string{}, looked: map[memberKey]snapline.Instant{}, coloured: map[memberKey]snapline.Instant{}}
 }
 
@@ -63,6 +65,10 @@ func (f *fences) find(ctx context.Context) {
 		rules, err := one.Rules()
 		if err != nil {
 			f.agent.Log.Error("fence of a former life", "member", k.member, "error", err)
+			continue
+		}
+		if rules.HushedUntil != snapline.Never {
+			f.foundHush(k, one, rules)
 			continue
 		}
 		if old := f.all[k]; old != nil { // that life was replacing it
@@ -93,6 +99,7 @@ func (f *fences) tendOnce(ctx context.Context) {
 	now := f.agent.Clock.Now()
 	var end []memberKey
 	f.mu.Lock()
+	f.tendHushes(now)
 	for k, m := range f.all {
 		switch {
 		case m.loaded:
@@ -129,6 +136,9 @@ func (f *fences) letGo() {
 		if err := m.Close(); err != nil {
 			f.agent.Log.Warn("let go of fence", "member", m.member.Name, "error", err)
 		}
+	}
+	for k, h := range f.hushes {
+		f.hear(k, h) // whoever stops us does not want them to wait
 	}
 }
 
@@ -189,6 +199,7 @@ func (f *fences) end(ctx context.Context, k memberKey, macs []string, declared .
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.endHush(k)
 	if f.all[k] == before {
 		f.lower(k)
 		f.agent.peers.end(k)
@@ -205,12 +216,16 @@ func (m *memberFence) set(r snapline.FenceRules) error {
 	return nil
 }
 
-// stopped notes that no instance of the member is living here any more.
-func (f *fences) stopped(k memberKey) {
+// stopped notes that no instance of the member is living here any more, and returns
+// how silent it was, if it had been silenced.
+func (f *fences) stopped(k memberKey) (protocol.Silence, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	s, silenced := f.silence(k)
+	f.endHush(k)
 	f.lower(k)
 	f.agent.peers.end(k)
+	return s, silenced
 }
 
 // stillColoured reports whether packets that members of the group have marked

@@ -88,6 +88,7 @@ func (f *fences) answered(ctx context.Context, asked snapline.Instant, w welcome
 	for _, m := range w.Evict {
 		f.evict(ctx, m)
 	}
+	f.keepHushed(asked, w.Hush)
 }
 
 // unanswered notes that the coordinator did not answer.

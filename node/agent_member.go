@@ -91,6 +91,8 @@ func (r *memberRunner) effect(e protocol.Effect) error {
 		r.round.Store(d)
 		r.begin(d, "check", func(d *round) (protocol.Input, error) { return r.check(d, e) })
 		return nil
+	case protocol.Hush: // which outlives the round
+		return r.agent.fences.hush(r.key, e.Round, e.Until)
 	case protocol.Drop:
 		r.drop()
 		r.loop.post(protocol.Dropped{Round: e.Round})
@@ -248,6 +250,7 @@ func (r *memberRunner) release(d *round) {
 	if d.capture != nil {
 		d.capture.Cancel()
 	}
+	r.agent.fences.dropHush(r.key, d.number)
 	if d.vm == nil {
 		return
 	}

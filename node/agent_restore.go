@@ -114,7 +114,9 @@ func (r *restoreRunner) act(ctx context.Context, e protocol.Act, done *protocol.
 	case protocol.RestorePlan:
 		done.Reasons = r.plan(ctx, e.Plan)
 	case protocol.RestoreStop:
-		done.Reasons = append(r.agent.endLoaded(ctx, e.Plan), r.stop(ctx, e.Plan)...)
+		left := r.agent.endLoaded(ctx, e.Plan)
+		done.Silent, done.Reasons = r.stop(ctx, e.Plan)
+		done.Reasons = append(left, done.Reasons...)
 		done.Coloured = r.agent.fences.stillColoured(e.Plan.Group.Name, e.Plan.Quarantine)
 	case protocol.RestoreLoad:
 		done.LoadMS, done.Reasons = r.load(ctx, e.Plan, e.Coloured)
@@ -126,7 +128,9 @@ func (r *restoreRunner) act(ctx context.Context, e protocol.Act, done *protocol.
 	case protocol.RestoreUndo:
 		// Members that were let go of already are ended too: after STOP every
 		// instance is one that this restore has started.
-		done.Reasons = append(r.kill(ctx), r.stop(ctx, e.Plan)...)
+		left := r.kill(ctx)
+		_, reasons := r.stop(ctx, e.Plan)
+		done.Reasons = append(left, reasons...)
 	}
 }
 
@@ -195,8 +199,9 @@ func (r *restoreRunner) free(ctx context.Context, m snapline.Member, info snapli
 	return fmt.Errorf("another machine lives behind %s on this host: choose another host, or end that one", m.QEMU.QMP)
 }
 
-func (r *restoreRunner) stop(ctx context.Context, p protocol.PlanRestore) []snapline.Reason {
+func (r *restoreRunner) stop(ctx context.Context, p protocol.PlanRestore) (map[snapline.MemberName]protocol.Silence, []snapline.Reason) {
 	var reasons []snapline.Reason
+	var silent map[snapline.MemberName]protocol.Silence
 	for _, m := range p.Group.Members {
 		k, declared := memberKey{p.Group.Name, m.Name}, []snapline.Member{m}
 		for _, now := range p.Also {
@@ -212,9 +217,14 @@ func (r *restoreRunner) stop(ctx context.Context, p protocol.PlanRestore) []snap
 			reasons = append(reasons, r.reason(m.Name, err))
 			continue
 		}
-		r.agent.fences.stopped(k)
+		if s, silenced := r.agent.fences.stopped(k); silenced {
+			if silent == nil {
+				silent = map[snapline.MemberName]protocol.Silence{}
+			}
+			silent[m.Name] = s
+		}
 	}
-	return reasons
+	return silent, reasons
 }
 
 // load starts all members paused, side by side.

@@ -17,6 +17,7 @@ import (
 type cluster struct {
 	*site
 	processes []*process
+	behind    map[snapline.HostName]*process // of the agents
 
 	mu     sync.Mutex
 	leads  *process
@@ -28,6 +29,11 @@ type cluster struct {
 func newCluster(t *testing.T) (c *cluster, end func()) {
 	c = &cluster{site: newQuietSite(t)}
 	c.clock = bubbleClock{}
+	c.behind = map[snapline.HostName]*process{}
+	for i := 1; i <= 3; i++ {
+		c.behind[host(i)] = &process{site: c.site, name: string(host(i)), dead: make(chan struct{})}
+	}
+	c.wrap = func(h snapline.HostName, b snapline.Bus) snapline.Bus { return processBus{b, c.behind[h]} }
 	for i := range 3 {
 		c.start(fmt.Sprintf("c%d", i+1))
 	}

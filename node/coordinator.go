@@ -61,6 +61,7 @@ type Coordinator struct {
 	keepers map[snapline.GroupName]*keeper
 	strays  map[snapline.GroupName][]stray
 	drained map[snapline.HostName]*draining
+	hushes  map[snapline.GroupName]*hushing
 
 	mu          sync.Mutex
 	ops         map[snapline.OperationID]*operation
@@ -106,7 +107,7 @@ func NewCoordinator(c CoordinatorConfig) (*Coordinator, error) {
 	}
 	return &Coordinator{CoordinatorConfig: c, began: c.Clock.Now(), roster: newRoster(c.Clock, c.Lease), ready: make(chan struct{}), cutting: make(chan struct{}, 1),
 		leases: newLeases(c.Store, c.Clock, c.Log), events: newEvents(c.Store, c.Clock, c.Log), pace: defaultPace,
-		groups: map[snapline.GroupName]groupRecord{}, keepers: map[snapline.GroupName]*keeper{}, strays: map[snapline.GroupName][]stray{}, drained: map[snapline.HostName]*draining{},
+		groups: map[snapline.GroupName]groupRecord{}, keepers: map[snapline.GroupName]*keeper{}, strays: map[snapline.GroupName][]stray{}, drained: map[snapline.HostName]*draining{}, hushes: map[snapline.GroupName]*hushing{},
 		ops: map[snapline.OperationID]*operation{}, now: map[snapline.GroupName]*operation{}, restored: map[snapline.GroupName]snapline.Instant{}}, nil
 }
 
@@ -232,6 +233,7 @@ func (c *Coordinator) seen(h hello, w *welcome) (ok bool) {
 	news := c.roster.seen(h)
 	if news != helloRefused {
 		c.leaseFor(h, w)
+		c.hushFor(h, w)
 	}
 	c.fate.Unlock()
 	if news == helloJoined || news == helloReturned {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -158,7 +157,11 @@ func (c *Coordinator) drain(ctx context.Context, r snapline.DrainRequest, op *op
 		op.finish("failed", func(o *snapline.Operation) { o.Error = problem })
 		return
 	}
-	c.events.add(snapline.Event{Kind: snapline.EventDrained, Host: r.Host, Op: op.state().ID, Text: fmt.Sprintf("host %s was given back in %.1f s", r.Host, result.DurationMS/1000)})
+	text := fmt.Sprintf("host %s was given back in %.1f s", r.Host, result.DurationMS/1000)
+	for _, m := range result.Moved {
+		text += describeMoved(m)
+	}
+	c.events.add(snapline.Event{Kind: snapline.EventDrained, Host: r.Host, Op: op.state().ID, Text: text})
 	op.finish("done", func(o *snapline.Operation) { o.Drain = result })
 }
 
@@ -176,90 +179,6 @@ func (c *Coordinator) groupsOn(h snapline.HostName) (all []snapline.GroupName) {
 	}
 	slices.Sort(all)
 	return all
-}
-
-// moveAway snapshots a group and restores it without the host, and tries again
-// until ctx ends. It returns the last error then.
-func (c *Coordinator) moveAway(ctx context.Context, g snapline.GroupName, h snapline.HostName, op *operation) (snapline.MovedGroup, error) {
-	last := errors.New("there was no time for it")
-	move := &moving{c: c, group: g, host: h, op: op}
-	for ctx.Err() == nil {
-		moved, err := move.try(ctx)
-		if err == nil {
-			return moved, nil
-		}
-		if ctx.Err() == nil {
-			if err.Error() != last.Error() {
-				op.waits(fmt.Sprintf("for group %s: %v", g, err))
-			}
-			last = err
-		}
-		select {
-		case <-time.After(c.pace.busy):
-		case <-ctx.Done():
-		}
-	}
-	return snapline.MovedGroup{}, last
-}
-
-// moving is one group on its way from a host.
-type moving struct {
-	c     *Coordinator
-	group snapline.GroupName
-	host  snapline.HostName
-	op    *operation
-	// taken is the snapshot that it is to be restored from, at when it was taken.
-	taken snapline.Snapshot
-	at    time.Time
-}
-
-// fresh is how old a snapshot may be for a group to be restored from it: while
-// there is no room no further ones are taken, and the group runs on.
-const fresh = 5 * time.Second
-
-func (m *moving) try(ctx context.Context) (snapline.MovedGroup, error) {
-	moved := snapline.MovedGroup{Group: m.group}
-	rec, _, err := m.c.group(ctx, m.group)
-	if err != nil {
-		return moved, err
-	}
-	away := recovery{group: rec.placed(), gone: map[snapline.HostName]bool{m.host: true}}
-	if m.taken.ID != "" {
-		if _, _, err := m.c.planFor(ctx, away, m.taken); err != nil {
-			return moved, err
-		}
-	}
-	if m.taken.ID == "" || time.Since(m.at) > fresh {
-		if err := m.take(ctx); err != nil {
-			return moved, err
-		}
-	}
-	plan, s, err := m.c.planFor(ctx, away, m.taken)
-	if err != nil {
-		return moved, err
-	}
-	m.op.say(snapline.Progress{Phase: "restore", Text: fmt.Sprintf("%s: %s", s.ID, describePlace(plan))})
-	restoring, err := m.c.restore(s, plan.Place, absent{}, false)
-	if err == nil {
-		// It is not left alone in the middle, whatever the deadline says.
-		_, err = m.c.finished(context.WithoutCancel(ctx), restoring.ID)
-	}
-	moved.Snapshot, moved.Place = s.ID, plan.Place
-	return moved, err
-}
-
-func (m *moving) take(ctx context.Context) error {
-	m.op.say(snapline.Progress{Phase: "snapshot", Text: string(m.group)})
-	op, err := m.c.take(ctx, snapline.TakeRequest{Group: m.group, Note: "drain of " + string(m.host)}, true)
-	if err == nil {
-		op, err = m.c.finished(ctx, op.ID)
-	}
-	if err != nil {
-		return err
-	}
-	m.taken, err = m.c.Snapshot(ctx, op.Snapshot)
-	m.at = time.Now()
-	return err
 }
 
 // finished waits for an operation's end, and returns its error as one. One that

@@ -74,6 +74,16 @@ type welcome struct {
 	// Evict are members that run elsewhere now: what runs here is of an abandoned
 	// timeline.
 	Evict []fenced `json:"evict,omitempty"`
+	// Hush are members whose silence goes on; others that are silent are to be heard.
+	Hush []hushed `json:"hush,omitempty"`
+}
+
+// hushed is a member that is kept silent, from the cut of a round on.
+type hushed struct {
+	memberRef
+	Round snapline.Round `json:"round"`
+	// For is the time that is left for it at the most.
+	For time.Duration `json:"for"`
 }
 
 // telemetry says how far a member's data has come, in a round or in a restore.

@@ -181,7 +181,7 @@ func (k *keeper) lateness() time.Duration {
 // take takes one snapshot and applies the retention.
 func (k *keeper) take(ctx context.Context) {
 	began := time.Now()
-	op, err := k.c.take(ctx, snapline.TakeRequest{Group: k.group}, true)
+	op, err := k.c.take(ctx, snapline.TakeRequest{Group: k.group}, true, nil)
 	if err == nil {
 		op, err = k.c.outcome(ctx, op.ID)
 	}

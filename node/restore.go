@@ -87,6 +87,7 @@ type restoring struct {
 	without  absent
 	replay   bool
 	began    time.Time
+	stopped  time.Time // when every machine of the old timeline had ended
 	machine  *protocol.Restore
 	done     bool
 	// sent is what was known of the members' packets when the first was let run.
@@ -284,6 +285,9 @@ func (t *restoring) effect(e protocol.Effect) error {
 	case protocol.RestoreTimer:
 		t.op.loop.postAt(e.At, protocol.RestoreRang{})
 	case protocol.RestoreNotify:
+		if e.Phase == protocol.RestoreLoad && e.Member == "" {
+			t.stopped = t.c.Clock.Wall()
+		}
 		p := snapline.Progress{Member: e.Member}
 		if e.Member == "" {
 			p.Phase = string(e.Phase)
@@ -361,9 +365,9 @@ func (t *restoring) end(e protocol.RestoreDone) {
 	for _, m := range t.snapshot.Members {
 		r.Members = append(r.Members, snapline.RestoreMember{Name: m.Name, From: m.Host, Host: t.place[m.Name], LoadMS: e.LoadMS[m.Name]})
 	}
-	lost := t.c.lostInterval(t.snapshot, t.c.Clock.Wall(), t.sent, cut)
+	lost, text := t.lost(e, r, cut)
 	t.c.events.add(snapline.Event{Kind: snapline.EventRestored, Group: t.snapshot.Group.Name, Snapshot: t.snapshot.ID, Op: t.op.state().ID, Lost: lost,
-		Text: fmt.Sprintf("snapshot %s was restored in %.1f s; %s", t.snapshot.ID, r.DurationMS/1000, describeLost(lost))})
+		Text: fmt.Sprintf("snapshot %s was restored in %.1f s; %s", t.snapshot.ID, r.DurationMS/1000, text)})
 	t.op.finish("done", func(o *snapline.Operation) { o.Restore = r })
 }
 
@@ -375,6 +379,27 @@ func (t *restoring) leave() {
 	if k := t.c.keepers[t.snapshot.Group.Name]; k != nil {
 		k.leave(was, t.without, t.asked, addresses(t.snapshot).MACs)
 	}
+}
+
+// lost says what the restore has taken back, which is nothing of a group that was
+// silent from before the cut until its machines were stopped.
+func (t *restoring) lost(e protocol.RestoreDone, r *snapline.RestoreResult, cut snapline.Instant) (*snapline.LostInterval, string) {
+	now := t.c.Clock.Wall()
+	lost := t.c.lostInterval(t.snapshot, now, t.sent, cut)
+	q, all := quietOf(t.snapshot, e.Silent)
+	if !all {
+		r.TakenBackMS = float64(max(0, now.Sub(lost.From)).Microseconds()) / 1000
+		return lost, describeLost(lost)
+	}
+	silent := q.lasted + now.Sub(t.stopped)
+	r.SilentMS = float64(silent.Microseconds()) / 1000
+	if lost = nil; q.heard > 0 {
+		from := t.stopped.Add(-q.heard)
+		lost = t.c.lostInterval(t.snapshot, now, t.sent, t.c.Clock.Now().Add(from.Sub(now)))
+		lost.From = from
+		r.TakenBackMS = float64(q.heard.Microseconds()) / 1000
+	}
+	return lost, describeQuiet(q, silent, lost)
 }
 
 // move notes where the members are now: on which host, and behind which monitor,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -220,6 +221,28 @@ func eventuallyWithin(t testing.TB, limit time.Duration, what string, ok func() 
 		case <-tick.C:
 		}
 	}
+}
+
+// patiently is eventually for what takes minutes.
+func patiently(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for range 3000 {
+		if ok() {
+			return
+		}
+		time.Sleep(100 * time.Millisecond) // virtual
+	}
+	t.Fatalf("not within five minutes: %s", what)
+}
+
+// events lists those of a kind.
+func (s *site) events(kind snapline.EventKind) (all []snapline.Event) {
+	s.t.Helper()
+	events, err := s.c.Events(s.t.Context(), "", 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return slices.DeleteFunc(events, func(e snapline.Event) bool { return e.Kind != kind })
 }
 
 // follow waits for an operation's end and returns it with all steps.

@@ -13,10 +13,12 @@ import (
 
 // Take starts a round and returns at once.
 func (c *Coordinator) Take(ctx context.Context, r snapline.TakeRequest) (snapline.Operation, error) {
-	return c.take(ctx, r, false)
+	return c.take(ctx, r, false, nil)
 }
 
-func (c *Coordinator) take(ctx context.Context, r snapline.TakeRequest, scheduled bool) (snapline.Operation, error) {
+// take starts a round whose members are silenced before its cut, if hush is not nil,
+// and stay so if it succeeds.
+func (c *Coordinator) take(ctx context.Context, r snapline.TakeRequest, scheduled bool, hush *hushing) (snapline.Operation, error) {
 	if r.Strategy == "" {
 		r.Strategy = snapline.Colour
 	}
@@ -30,6 +32,9 @@ func (c *Coordinator) take(ctx context.Context, r snapline.TakeRequest, schedule
 	if err := c.idle(r.Group); err != nil {
 		return snapline.Operation{}, err // before a number is taken
 	}
+	if hush == nil && c.hushed(r.Group) {
+		return snapline.Operation{}, &snapline.Error{Code: snapline.CodeBusy, Message: fmt.Sprintf("group %s is silent, and about to go on elsewhere: a host is being drained", r.Group), Hint: "wait until that has ended"}
+	}
 	n, err := c.nextRound(ctx, r.Group)
 	if err != nil {
 		return snapline.Operation{}, err
@@ -41,7 +46,10 @@ func (c *Coordinator) take(ctx context.Context, r snapline.TakeRequest, schedule
 	if err != nil {
 		return snapline.Operation{}, err
 	}
-	t := &take{c: c, op: op, group: rec.placed(), id: id, note: r.Note, scheduled: scheduled, began: time.Now()}
+	t := &take{c: c, op: op, group: rec.placed(), id: id, note: r.Note, scheduled: scheduled, hush: hush, began: time.Now()}
+	if hush != nil {
+		c.keepHush(hush, n)
+	}
 	op.hosts = rec.Placement
 	op.end = release
 	waiting, cancel := context.WithCancel(c.ctx)
@@ -61,6 +69,7 @@ type take struct {
 	id        snapline.SnapshotID
 	note      string
 	scheduled bool // by a protection
+	hush      *hushing
 	// cutAt is when the cut was asked for.
 	cutAt   time.Time
 	began   time.Time
@@ -82,6 +91,9 @@ func (t *take) run(waiting context.Context, s snapline.Strategy) {
 	}
 	defer t.lease.release()
 	begin := protocol.Begin{Group: t.group, Round: t.op.round, Strategy: s, Post: t.c.Post, Deadlines: t.c.Deadlines}
+	if t.hush != nil {
+		begin.Hush = t.hush.until
+	}
 	t.machine = protocol.NewCoordinator(begin)
 	l := t.op.loop
 	l.step, l.effect, l.failed = t.machine.Step, t.effect, t.failed
@@ -150,6 +162,8 @@ func (t *take) effect(e protocol.Effect) error {
 			p.Phase = string(e.Phase)
 		}
 		t.op.say(p)
+	case protocol.Hushing:
+		t.c.hushBegins(t.hush, e.Reasons)
 	case protocol.Record:
 		t.tried = true
 		t.c.running.Go(func() { t.commit(e) })
@@ -205,6 +219,9 @@ func (t *take) commit(e protocol.Record) {
 
 func (t *take) end(problem *snapline.Error) {
 	if problem != nil {
+		if t.hush != nil {
+			t.c.endHush(t.hush)
+		}
 		problem.Message = strings.TrimSpace(fmt.Sprintf("snapshot %s was not taken: %s", t.id, problem.Message))
 		t.c.events.add(snapline.Event{Kind: snapline.EventTakeFailed, Code: problem.Code, Group: t.group.Name, Op: t.op.state().ID, Text: problem.Message, Reasons: problem.Reasons})
 		t.op.finish("failed", func(o *snapline.Operation) { o.Error = problem })
