@@ -90,11 +90,6 @@ func (c *Coordinator) peersSeen(_ context.Context, from snapline.Address, questi
 		return nil // another one answers
 	}
 	at := c.Clock.Now()
-	select {
-	case <-c.ready:
-	default:
-		return nil // what is protected is not known yet
-	}
 	answer := peersTold{Term: c.Term.Number()}
 	var r peerReport
 	if len(question) <= maxPeerReport && json.Unmarshal(question, &r) == nil && from == snapline.ToAgent(r.Host) {
