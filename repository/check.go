@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/snapline/snapline"
@@ -65,21 +66,49 @@ func (p Problem) String() string {
 
 // Check looks for damage. Not deep, it reads records, roots, indexes and page
 // maps, and compares the sizes of packs; deep, it reads, unpacks and hashes
-// everything. The error is for storage that cannot be read at all.
+// everything. Snapshots may be written meanwhile. The error is for storage that
+// cannot be read at all; CodeBusy for one that prunes have changed each time.
 func (r *Repository) Check(ctx context.Context, deep bool) (CheckReport, error) {
-	c := &check{r: r, stored: map[pack.ID]int64{}, bad: map[frameKey]string{}, lost: map[pack.ID]string{},
-		lostPages: map[page.ID]pack.ID{}}
-	if err := c.run(ctx, deep); err != nil {
-		return c.report, fmt.Errorf("check %s: %w", r.store, err)
+	read, bad := map[pack.ID]string{}, map[frameKey]string{}
+	var bytes int64
+	for range checkTries {
+		c := &check{r: r, stored: map[pack.ID]int64{}, read: read, bad: bad, lost: map[pack.ID]string{},
+			lostPages: map[page.ID]pack.ID{}}
+		c.report.BytesRead = bytes
+		err := c.run(ctx, deep)
+		bytes = c.report.BytesRead
+		if err != nil && !errors.Is(err, blob.ErrNotFound) {
+			return c.report, fmt.Errorf("check %s: %w", r.store, err)
+		}
+		if err == nil && len(c.report.Problems) == 0 {
+			return c.report, nil
+		}
+		pruned, lerr := c.pruned(ctx)
+		if lerr != nil {
+			return c.report, fmt.Errorf("check %s: %w", r.store, lerr)
+		}
+		if err != nil && !pruned {
+			return c.report, fmt.Errorf("check %s: %w", r.store, err)
+		}
+		if !pruned {
+			return c.report, nil
+		}
 	}
-	return c.report, nil
+	return CheckReport{}, &snapline.Error{Code: snapline.CodeBusy, Message: fmt.Sprintf("%s was pruned each of the %d times that it was looked at", r.store, checkTries),
+		Hint: "check it again when it is not being pruned"}
 }
 
+// checkTries bounds how often a check begins anew because of a prune. What was read
+// of packs, which never change, is not read again.
+const checkTries = 5
+
 type check struct {
-	r      *Repository
-	report CheckReport
-	stored map[pack.ID]int64
-	lost   map[pack.ID]string // packs that are missing or of another size
+	r       *Repository
+	report  CheckReport
+	sources []index.Source // indexes that there were at the beginning
+	stored  map[pack.ID]int64
+	read    map[pack.ID]string // packs whose bytes were looked at, and what is wrong with them
+	lost    map[pack.ID]string // packs that are missing or of another size
 	// lostPages are what missing packs held, as far as memory allows.
 	missing   []pack.ID
 	lostPages map[page.ID]pack.ID
@@ -125,29 +154,42 @@ func (c *check) run(ctx context.Context, deep bool) error {
 	return nil
 }
 
-// packs compares indexes with what is stored.
-func (c *check) packs(ctx context.Context, deep bool) error {
-	err := c.r.store.List(ctx, packPrefix, func(name string, size int64) error {
-		if id, ok := parsePackName(name); ok {
-			c.stored[id] = size
+// listIndexes lists the indexes in the storage.
+func (c *check) listIndexes(ctx context.Context) (all []index.Source, err error) {
+	err = c.r.store.List(ctx, indexPrefix, func(name string, _ int64) error {
+		if id, ok := parseHex(name, indexPrefix); ok {
+			all = append(all, id)
 		}
 		return nil
 	})
-	if err != nil {
+	return all, err
+}
+
+// pruned reports whether an index has gone that there was at the beginning: a prune
+// deletes no pack that an index tells of.
+func (c *check) pruned(ctx context.Context) (bool, error) {
+	now, err := c.listIndexes(ctx)
+	return slices.ContainsFunc(c.sources, func(s index.Source) bool { return !slices.Contains(now, s) }), err
+}
+
+// packs compares indexes with what is stored. It lists indexes first: all packs
+// that they tell of are there, unless a prune comes.
+func (c *check) packs(ctx context.Context, deep bool) error {
+	var err error
+	if c.sources, err = c.listIndexes(ctx); err != nil {
 		return err
 	}
-	c.report.Packs = len(c.stored)
-	var sources []index.Source
-	if err := c.r.store.List(ctx, indexPrefix, func(name string, _ int64) error {
-		if id, ok := parseHex(name, indexPrefix); ok {
-			sources = append(sources, id)
+	if err := c.r.store.List(ctx, packPrefix, func(name string, size int64) error {
+		if id, ok := parsePackName(name); ok {
+			c.stored[id] = size
 		}
 		return nil
 	}); err != nil {
 		return err
 	}
+	c.report.Packs = len(c.stored)
 	seen := map[pack.ID]bool{}
-	for _, src := range sources {
+	for _, src := range c.sources {
 		packs, err := c.r.fetchIndex(ctx, src)
 		if err != nil {
 			if !errors.Is(err, snapline.ErrDamaged) {
@@ -192,14 +234,19 @@ func (c *check) pack(ctx context.Context, p pack.Contents, deep bool) error {
 	if !deep {
 		return nil
 	}
-	b, err := readBlob(ctx, c.r.store, packName(p.ID))
-	if err != nil {
-		return err
+	text, read := c.read[p.ID]
+	if !read {
+		b, err := readBlob(ctx, c.r.store, packName(p.ID))
+		if err != nil {
+			return err
+		}
+		c.report.BytesRead += int64(len(b))
+		text = c.r.checkPack(p, b, func(f pack.Frame, err error) {
+			c.bad[frameKey{p.ID, f.Offset}] = err.Error()
+		})
+		c.read[p.ID] = text
 	}
-	c.report.BytesRead += int64(len(b))
-	if text := c.r.checkPack(p, b, func(f pack.Frame, err error) {
-		c.bad[frameKey{p.ID, f.Offset}] = err.Error()
-	}); text != "" {
+	if text != "" {
 		c.add(Problem{Blob: packName(p.ID), Text: text})
 	}
 	return nil

@@ -2,6 +2,7 @@ package repository
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -192,4 +193,66 @@ func TestManyIndexesArePutTogether(t *testing.T) {
 		wantStream(t, r, snapline.SnapshotID(fmt.Sprintf("etcd-%d", i+1)), b)
 	}
 	wantClean(t, r)
+}
+
+// TestCheckDuringPrune has a prune come at each step of a check in turn, and at
+// every one: what has moved is not damage.
+func TestCheckDuringPrune(t *testing.T) {
+	fresh := func() (*blobtest.Memory, *Repository) {
+		store := blobtest.NewMemory()
+		r := create(t, store)
+		stored(t, r, "etcd-1", ram(1, 2<<20))
+		stored(t, r, "etcd-2", slices.Concat(ram(1, 2<<20)[:256<<10], ram(2, 1<<20)))
+		return store, r
+	}
+	steps := 0
+	{
+		store, _ := fresh()
+		counting := blobtest.Flaky(store, func(blobtest.Op, string) (none blobtest.Fault) { steps++; return none })
+		if _, err := reopen(t, counting, Options{}).Check(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for at := range steps + 1 {
+		store, r := fresh()
+		n := 0
+		check := reopen(t, blobtest.Flaky(store, func(blobtest.Op, string) (none blobtest.Fault) {
+			if n++; n == at {
+				if err := r.Delete(t.Context(), "etcd-1"); err != nil {
+					t.Error(err)
+				}
+				if rep, err := r.Prune(t.Context(), snapline.PruneOptions{MaxWaste: 0.01}); err != nil || rep.PacksRewritten+rep.PacksDeleted == 0 {
+					t.Errorf("prune: %+v, %v", rep, err)
+				}
+			}
+			return none
+		}), Options{})
+		if c, err := check.Check(t.Context(), true); err != nil || len(c.Problems) > 0 {
+			t.Errorf("pruned at step %d of %d: %v, %v", at, steps, c.Problems, err)
+		}
+	}
+
+	// One that never ends is said to be in the way, and not to be damage.
+	store, r := fresh()
+	last := snapline.SnapshotID("etcd-1")
+	next := 3
+	check := reopen(t, blobtest.Flaky(store, func(op blobtest.Op, name string) (none blobtest.Fault) {
+		if !strings.HasPrefix(name, packPrefix) || name == packPrefix {
+			return none
+		}
+		if err := r.Delete(t.Context(), last); err != nil {
+			t.Error(err)
+		}
+		last = snapline.SnapshotID(fmt.Sprintf("etcd-%d", next))
+		next++
+		stored(t, r, last, ram(uint64(next), 256<<10))
+		if _, err := r.Prune(t.Context(), snapline.PruneOptions{MaxWaste: 0.01}); err != nil {
+			t.Error(err)
+		}
+		return none
+	}), Options{})
+	var e *snapline.Error
+	if _, err := check.Check(t.Context(), true); !errors.As(err, &e) || e.Code != snapline.CodeBusy {
+		t.Errorf("pruned all the time: %v", err)
+	}
 }
