@@ -6,6 +6,7 @@ import (
 	"net"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +20,8 @@ import (
 const recoveryLimit = snapline.DefaultLease + 10*time.Second
 
 // A host of a protected bank dies. The group comes back by itself on the others
-// with its books right; the host returns, and is given back to its owner.
+// with its books right, also when the coordinator dies meanwhile; the host returns,
+// and is given back to its owner.
 func TestRecovery(t *testing.T) {
 	s := newSite(t, lab.Options{Workload: lab.Bank, MemMB: 192, DiskMB: 64})
 	s.apply(t)
@@ -81,6 +83,40 @@ func TestRecovery(t *testing.T) {
 		s.awaitProtected(t)
 		s.awaitEvent(t, 60*time.Second, snapline.EventTaken, before)
 		s.everybodyRuns(t, "h2")
+	})
+	if t.Failed() {
+		return
+	}
+	t.Run("coordinator dies in the recovery", func(t *testing.T) {
+		s.awaitIdle(t)
+		before := s.lastEvent(t)
+		if err := s.KillHost(t.Context(), "h3"); err != nil {
+			t.Fatal(err)
+		}
+		s.awaitRestore(t, "load")
+		if err := s.KillDaemon(t.Context(), "coordinator"); err != nil {
+			t.Fatal(err)
+		}
+		// The dead one's threads may hold the lock on its directory a moment longer.
+		await(t, 20*time.Second, "the next coordinator", func(ctx context.Context) error {
+			if !s.DaemonAlive("coordinator") {
+				if err := s.StartCoordinator(ctx); err != nil {
+					return err
+				}
+			}
+			_, err := s.api.Hosts(ctx)
+			return err
+		})
+		s.awaitEvent(t, 2*time.Minute, snapline.EventRecovered, before)
+		s.everybodyRuns(t, "h3")
+		awaitMoney(t, drainLimit, bank, "tcp", 3)
+		audit(t, bank)
+		if err := s.StartAgent("h3"); err != nil {
+			t.Fatal(err)
+		}
+		s.awaitEvent(t, 20*time.Second, snapline.EventHostJoined, before) // the new coordinator has not seen it
+		s.awaitProtected(t)
+		s.everybodyRuns(t, "h3")
 	})
 	if t.Failed() {
 		return
@@ -159,6 +195,32 @@ func (s *site) awaitIdle(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// awaitRestore waits until a restore of the group comes to a phase.
+func (s *site) awaitRestore(t *testing.T, phase string) {
+	t.Helper()
+	var op snapline.OperationID
+	await(t, time.Minute, "a restore of the group", func(ctx context.Context) error {
+		st, err := s.api.Status(ctx, s.group)
+		if err == nil && !strings.HasPrefix(string(st.Operation), "restore-") {
+			err = fmt.Errorf("%q is under way", st.Operation)
+		}
+		op = st.Operation
+		return err
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	steps, err := s.api.Progress(ctx, op, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p := range steps {
+		if p.Phase == phase {
+			return
+		}
+	}
+	t.Fatalf("%s did not come to %s", op, phase)
 }
 
 func (s *site) lastEvent(t *testing.T) uint64 {
