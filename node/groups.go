@@ -140,6 +140,11 @@ func (c *Coordinator) Apply(ctx context.Context, g snapline.Group) (snapline.Gro
 		}
 		next.put(m.Name, m.Host)
 	}
+	if c.isProtected(g.Name) {
+		if shared := c.sharedWith(next.placed()); shared != nil {
+			return snapline.GroupStatus{}, errShared(g.Name, shared)
+		}
+	}
 	if moved != nil && c.isProtected(g.Name) {
 		return snapline.GroupStatus{}, &snapline.Error{Code: snapline.CodeRefused, Message: fmt.Sprintf("group %s is protected: a group file does not move its members", g.Name), Reasons: moved,
 			Hint: "snapline drain HOST and snapline restore --place do; or end the protection first: snapline unprotect " + string(g.Name)}

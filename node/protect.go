@@ -24,16 +24,19 @@ func (c *Coordinator) Protect(ctx context.Context, r snapline.ProtectRequest) (s
 	if bad := r.Problems(); len(bad) > 0 {
 		return snapline.GroupStatus{}, &snapline.Error{Code: snapline.CodeInvalid, Message: fmt.Sprintf("group %s cannot be protected like this", r.Group), Reasons: bad}
 	}
-	if err := c.beginProtection(ctx, r); err != nil {
+	if err := c.beginProtection(ctx, r, rec.placed()); err != nil {
 		return snapline.GroupStatus{}, err
 	}
 	c.awaitFences(ctx, r.Group)
 	return c.status(ctx, rec), nil
 }
 
-func (c *Coordinator) beginProtection(ctx context.Context, r snapline.ProtectRequest) error {
+func (c *Coordinator) beginProtection(ctx context.Context, r snapline.ProtectRequest, g snapline.Group) error {
 	c.protecting.Lock()
 	defer c.protecting.Unlock()
+	if shared := c.sharedWith(g); shared != nil {
+		return errShared(g.Name, shared)
+	}
 	next := protectionRecord{Request: r, Since: c.Clock.Wall()}
 	c.fate.Lock()
 	old := c.keepers[r.Group]
@@ -60,6 +63,31 @@ func (c *Coordinator) beginProtection(ctx context.Context, r snapline.ProtectReq
 	}
 	c.events.add(snapline.Event{Kind: snapline.EventProtected, Group: r.Group, Text: fmt.Sprintf("group %s is protected: a snapshot every %v, at most %v may be lost", r.Group, r.Every(), r.MaxLoss())})
 	return nil
+}
+
+// sharedWith finds members whose machine another protected group has, too: the
+// recovery of one would end what the other's has started.
+func (c *Coordinator) sharedWith(g snapline.Group) (all []snapline.Reason) {
+	c.fate.Lock()
+	defer c.fate.Unlock()
+	for _, other := range slices.Sorted(maps.Keys(c.keepers)) {
+		if other == g.Name {
+			continue
+		}
+		for _, theirs := range c.groups[other].placed().Members {
+			for _, m := range g.Members {
+				if m.Host == theirs.Host && m.QEMU != nil && theirs.QEMU != nil && *m.QEMU == *theirs.QEMU {
+					all = append(all, snapline.Reason{Member: m.Name, Host: m.Host, Text: fmt.Sprintf("its machine is member %s of group %s, which is protected", theirs.Name, other),
+						Hint: "protect one group that has the members of both, or: snapline unprotect " + string(other)})
+				}
+			}
+		}
+	}
+	return all
+}
+
+func errShared(g snapline.GroupName, shared []snapline.Reason) error {
+	return &snapline.Error{Code: snapline.CodeRefused, Message: fmt.Sprintf("group %s shares machines with a protected group: a recovery of one would end the other's", g), Reasons: shared}
 }
 
 // fencesIn is how long it takes to hear of fences: an agent is told with one

@@ -165,3 +165,36 @@ func TestProtectionOutlivesTheCoordinator(t *testing.T) {
 		t.Errorf("the next one is due at %v", p.NextAt)
 	}
 }
+
+// A machine has one protection at most.
+func TestProtectRefusesSharedMachines(t *testing.T) {
+	s := newProtected(t, every(time.Hour))
+	s.calm()
+	other := s.group()
+	other.Name = "other"
+	other.Members = []snapline.Member{{Name: "mine", Host: "h1", QEMU: &snapline.QEMU{QMP: "/run/mine.qmp"}}}
+	if _, err := s.c.Apply(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	r := every(time.Hour)
+	r.Group = "other"
+	if _, err := s.c.Protect(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	shared := s.group().Members[2]
+	shared.Name = "same-as-n3"
+	other.Members = append(other.Members, shared)
+	_, err := s.c.Apply(t.Context(), other)
+	if e := (*snapline.Error)(nil); !errors.As(err, &e) || e.Code != snapline.CodeRefused || len(e.Reasons) != 1 || e.Reasons[0].Member != "same-as-n3" {
+		t.Errorf("apply: %v", err)
+	}
+	if err := s.c.Unprotect(t.Context(), "other"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.c.Apply(t.Context(), other); err != nil {
+		t.Errorf("a group that is not protected may share: %v", err)
+	}
+	if _, err := s.c.Protect(t.Context(), r); code(err) != snapline.CodeRefused {
+		t.Errorf("protect: %v", err)
+	}
+}
