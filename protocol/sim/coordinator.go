@@ -34,7 +34,7 @@ func (c *coordinator) begin(s snapline.Strategy) {
 	for _, h := range c.w.hosts {
 		b.Group.Members = append(b.Group.Members, snapline.Member{Name: snapline.MemberName(h.name), Host: snapline.HostName("h" + strconv.Itoa(h.member+1))})
 	}
-	if c.hushing = c.w.random.chance(0.3); c.hushing {
+	if c.hushing = !c.w.loud && c.w.random.chance(0.3); c.hushing {
 		b.Hush = c.now().Add(c.w.random.spread(c.w.deadlines.Arm, 2*protocol.HushSpan))
 	}
 	c.machine, c.running = protocol.NewCoordinator(b), true

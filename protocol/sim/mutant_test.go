@@ -25,7 +25,7 @@ func TestMutants(t *testing.T) {
 		{"barrier cut without its barrier", 2000, NoPauseBarrier},
 	} {
 		t.Run(m.name, func(t *testing.T) {
-			o := Options{Variant: m.make()}
+			o := Options{Variant: m.make(), Loud: true}
 			stats, found := explore(1, m.seeds, o, func(r Report) bool { return r.Stats.Orphans > 0 })
 			if found == nil {
 				t.Fatalf("no orphan in %d histories: %+v", stats.Histories, stats)
@@ -50,7 +50,7 @@ func TestLateHush(t *testing.T) {
 // orphan.
 func TestWitness(t *testing.T) {
 	for name, v := range map[string]Variant{"no arm barrier": NoArmBarrier(), "shield off before the instant": EarlyUnshield()} {
-		stats, _ := explore(1, 2000, Options{Variant: v}, func(Report) bool { return false })
+		stats, _ := explore(1, 2000, Options{Variant: v, Loud: true}, func(Report) bool { return false })
 		t.Logf("%s: %d leaks refused", name, stats.Leaks)
 		if stats.Orphans > 0 || stats.Leaks == 0 {
 			t.Errorf("%s: %d orphans, %d leaks refused", name, stats.Orphans, stats.Leaks)

@@ -17,6 +17,7 @@ type Options struct {
 	Guests func(Site) Guests
 	With   []string          // names of adversaries that take part in any case
 	Cut    snapline.Strategy // of every round; drawn for each if empty
+	Loud   bool              // no round silences its members, which hides mistakes of the cut
 }
 
 // Variant makes the protocol wrong on purpose, from outside the machines: by
@@ -55,8 +56,9 @@ type World struct {
 	coordinator *coordinator
 	repository  *repository
 	packets     []*packet
-	guests      Guests                           // nil: the VMs only talk
-	cut         snapline.Strategy                // see Options
+	guests      Guests            // nil: the VMs only talk
+	cut         snapline.Strategy // see Options
+	loud        bool
 	probes      map[[3]uint64]snapline.Codepoint // round, sender, receiver
 
 	adversaries []adversary
@@ -77,7 +79,7 @@ type World struct {
 
 // Run runs the history that the seed stands for.
 func Run(seed uint64, o Options) Report {
-	w := &World{random: random{seed}, variant: o.Variant, cut: o.Cut, tracing: o.Trace, stats: NewStats(),
+	w := &World{random: random{seed}, variant: o.Variant, cut: o.Cut, loud: o.Loud, tracing: o.Trace, stats: NewStats(),
 		repository: newRepository(), probes: map[[3]uint64]snapline.Codepoint{}, hushed: map[snapline.Round]bool{}}
 	plan := w.plan(o.With)
 	if o.Guests != nil {
