@@ -168,7 +168,7 @@ func (a *Agent) sayHello(ctx context.Context) error {
 	for {
 		h := hello{Term: a.terms.latest.Load(), Host: a.Host, Incarnation: a.life, Version: a.Version, Hypervisor: a.HypervisorName}
 		h.Fenced, h.Unfenced = a.fences.standing()
-		h.Leased = a.fences.leased()
+		h.Leased, h.Loaded = a.fences.leased(), a.loaded()
 		var err error
 		if h.Resources, err = a.Resources(); err != nil {
 			a.Log.Warn("what this host has", "error", err)
@@ -200,6 +200,7 @@ func (a *Agent) sayHello(ctx context.Context) error {
 			if a.terms.obey(w.Term) {
 				a.useRepository(w)
 				a.fences.answered(ctx, asked, w)
+				a.restoresOver(ctx, w.Over)
 			} else {
 				a.fences.unanswered(asked) // by one that leads
 			}

@@ -30,7 +30,9 @@ type restoreRunner struct {
 	channel map[snapline.MemberName][][]byte
 	lapse   *time.Timer // ends what was loaded and never opened
 	group   snapline.GroupName
-	gaps    int // of the host's lease, when the restore was planned
+	gaps    int         // of the host's lease, when the restore was planned
+	holds   atomic.Bool // loaded has some; for who must not wait for mu
+	ending  atomic.Bool // they are being given up because the restore is over
 }
 
 // restore returns the runner of an operation, which lives as long as the
@@ -83,6 +85,38 @@ func (a *Agent) endLoaded(ctx context.Context, p protocol.PlanRestore) []snaplin
 		}
 	}
 	return reasons
+}
+
+// loaded lists the restores that have machines here which were not let run.
+func (a *Agent) loaded() (ops []snapline.OperationID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for op, r := range a.restores {
+		if r.holds.Load() {
+			ops = append(ops, op)
+		}
+	}
+	return ops
+}
+
+// restoresOver gives up what restores have loaded here that have ended without
+// this host.
+func (a *Agent) restoresOver(ctx context.Context, ops []snapline.OperationID) {
+	for _, op := range ops {
+		a.mu.Lock()
+		r := a.restores[op]
+		a.mu.Unlock()
+		if r == nil || !r.ending.CompareAndSwap(false, true) {
+			continue
+		}
+		a.Log.Warn("the restore has ended without this host: ending what it has loaded here", "operation", op)
+		a.running.Go(func() {
+			defer r.ending.Store(false)
+			for _, reason := range r.kill(ctx) {
+				a.Log.Error("end what a restore has loaded", "operation", op, "error", reason)
+			}
+		})
+	}
 }
 
 func (r *restoreRunner) effect(e protocol.Effect) error {
@@ -283,6 +317,7 @@ func (r *restoreRunner) loadOne(ctx context.Context, p protocol.PlanRestore, par
 	nics := vm.Info().NICs
 	r.mu.Lock()
 	r.loaded[part.Name], r.nics[part.Name] = vm, nics
+	r.holds.Store(true)
 	r.mu.Unlock()
 	// First the fence, then the network: nothing of the old timeline may wait in a
 	// tap's queue for the member to be let run.
@@ -343,6 +378,7 @@ func (r *restoreRunner) open(ctx context.Context, p protocol.PlanRestore) (snapl
 		}
 		delete(r.loaded, name)
 	}
+	r.holds.Store(len(r.loaded) > 0)
 	return since, nil
 }
 
@@ -363,5 +399,6 @@ func (r *restoreRunner) kill(ctx context.Context) []snapline.Reason {
 		r.agent.fences.stopped(memberKey{r.group, name})
 		delete(r.loaded, name)
 	}
+	r.holds.Store(len(r.loaded) > 0)
 	return reasons
 }

@@ -234,6 +234,7 @@ func (c *Coordinator) seen(h hello, w *welcome) (ok bool) {
 	if news != helloRefused {
 		c.leaseFor(h, w)
 		c.hushFor(h, w)
+		w.Over = c.over(h.Loaded)
 	}
 	c.fate.Unlock()
 	if news == helloJoined || news == helloReturned {

@@ -89,6 +89,21 @@ func (k *keeper) noteFenced(m snapline.MemberName, h snapline.HostName, is bool,
 	k.nudge()
 }
 
+// over are those of an agent's restores that are not under way; fate is held.
+func (c *Coordinator) over(loaded []snapline.OperationID) (ended []snapline.OperationID) {
+	select {
+	case <-c.ready:
+	default:
+		return nil // a predecessor's may be gone on with
+	}
+	for _, id := range loaded {
+		if op := c.find(id); op == nil || op.state().State != "running" {
+			ended = append(ended, id)
+		}
+	}
+	return ended
+}
+
 // leftover judges a fenced member that no protection wants on this host; fate is
 // held. A coordinator that does not serve yet leaves it as it is: it may be about
 // to go on with a restore.

@@ -31,6 +31,8 @@ type hello struct {
 	// Leased are all that a fence with a lease stands around, also one of a former
 	// life of the agent, which may not cover the machine.
 	Leased []memberRef `json:"leased,omitempty"`
+	// Loaded are restores that have loaded machines here which were not let run yet.
+	Loaded []snapline.OperationID `json:"loaded,omitempty"`
 	Resources
 }
 
@@ -74,6 +76,9 @@ type welcome struct {
 	// Evict are members that run elsewhere now: what runs here is of an abandoned
 	// timeline.
 	Evict []fenced `json:"evict,omitempty"`
+	// Over are those of the Loaded that have ended without this host, which could not
+	// be asked to undo them.
+	Over []snapline.OperationID `json:"over,omitempty"`
 	// Hush are members whose silence goes on; others that are silent are to be heard.
 	Hush []hushed `json:"hush,omitempty"`
 }

@@ -1,6 +1,8 @@
 package node_test
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -152,4 +154,69 @@ func TestLeftoverOfRestoreIsEndedByTheNext(t *testing.T) {
 	if op := s.ended(begun); op.Error != nil {
 		t.Fatal(op.Error)
 	}
+}
+
+// cutBus is an agent's whose cable can be pulled.
+type cutBus struct {
+	snapline.Bus
+	cut *atomic.Bool
+}
+
+func (b cutBus) Ask(ctx context.Context, to snapline.Address, q []byte) ([]byte, error) {
+	if b.cut.Load() {
+		return nil, snapline.ErrNoAnswer
+	}
+	return b.Bus.Ask(ctx, to, q)
+}
+
+func (b cutBus) Receive(at snapline.Address, handle func(snapline.Address, []byte)) (func(), error) {
+	return b.Bus.Receive(at, func(from snapline.Address, m []byte) {
+		if !b.cut.Load() {
+			handle(from, m)
+		}
+	})
+}
+
+// A host that is cut off between LOAD and the end of a restore cannot be asked to
+// undo it. When it is back it gives up what it has loaded.
+func TestLeftoverOfRestoreIsEndedWhenTheHostIsBack(t *testing.T) {
+	t.Parallel() // it waits for a lease
+	cut := new(atomic.Bool)
+	s := newBareSite(t, func(s *site) {
+		s.lease = snapline.MinLease
+		s.wrap = func(h snapline.HostName, b snapline.Bus) snapline.Bus {
+			if h == "h3" {
+				return cutBus{b, cut}
+			}
+			return b
+		}
+	})
+	if _, err := s.c.Apply(t.Context(), s.group()); err != nil {
+		t.Fatal(err)
+	}
+	id := s.mustTake()
+	s.cloud.find("h3", "n3").end()
+	release := s.cloud.holdAt("load n1")
+	defer release()
+	begun, err := s.c.Restore(t.Context(), snapline.RestoreRequest{Snapshot: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "n3 is loaded", func() bool { return s.cloud.find("h3", "n3") != nil })
+	leftover := s.cloud.find("h3", "n3")
+	time.Sleep(1500 * time.Millisecond) // some hellos
+	if leftover.killed.Load() {
+		t.Fatal("it was given up while the restore is under way")
+	}
+	cut.Store(true)
+	s.awaitEvent(snapline.EventHostLost, 0)
+	release()
+	if op := s.ended(begun); op.Error == nil {
+		t.Fatal("it was restored without h3")
+	}
+	if leftover.killed.Load() {
+		t.Error("h3 has heard, and was cut off")
+	}
+	cut.Store(false)
+	eventually(t, "the leftover is given up", leftover.killed.Load)
 }

@@ -23,10 +23,30 @@ func (h *Hypervisor) Adopt(ctx context.Context, m snapline.Member) (snapline.VM,
 		return nil, err
 	}
 	vm, err := h.attach(ctx, m.Name, path)
+	if errors.Is(err, snapline.ErrNoVM) {
+		err = h.unlessItLives(ctx, path, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("adopt vm %s: %w", m.Name, err)
 	}
 	return vm, nil
+}
+
+// unlessItLives returns the error that says that there is no VM, unless one lives
+// whose socket somebody has removed: a directory was cleaned, a link was moved.
+// Whoever took that for gone would restore it.
+func (h *Hypervisor) unlessItLives(ctx context.Context, path string, gone error) error {
+	found, err := h.instances(ctx, path)
+	for _, p := range found {
+		defer p.release()
+	}
+	switch {
+	case len(found) > 0:
+		return fmt.Errorf("process %d was started with QMP socket %s and lives, but the socket is gone: shut its guest down and start it again", found[0].pid, path)
+	case err != nil:
+		return fmt.Errorf("QMP socket %s is gone, and whether its VM is, too, cannot be found out: %w", path, err)
+	}
+	return gone
 }
 
 // attach connects, identifies the process and describes the machine.

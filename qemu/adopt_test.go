@@ -1,6 +1,7 @@
 package qemu_test
 
 import (
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -66,6 +67,26 @@ func TestAdoptBusy(t *testing.T) {
 	}
 	c.Close()
 	adopt(t, h, m)
+}
+
+// TestAdoptWithoutSocket: a machine whose socket somebody has removed is not gone.
+func TestAdoptWithoutSocket(t *testing.T) {
+	m := guestMachine(t, 64)
+	m.start(t)
+	h := hypervisor(t, qemu.Options{})
+	adopt(t, h, m).Close()
+	if err := os.Remove(m.qmp); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Adopt(testContext(t), m.member()); err == nil || errors.Is(err, snapline.ErrNoVM) || !strings.Contains(err.Error(), "lives, but the socket is gone") {
+		t.Errorf("without its socket: %v", err)
+	}
+	if err := h.Stop(testContext(t), m.member(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Adopt(testContext(t), m.member()); !errors.Is(err, snapline.ErrNoVM) {
+		t.Errorf("when it has ended: %v", err)
+	}
 }
 
 func TestAdoptDescribes(t *testing.T) {
