@@ -3,6 +3,7 @@ package qemu_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -49,7 +50,15 @@ func TestRestoreElsewhere(t *testing.T) {
 		{ID: "n0", Tap: "qta0", Bridge: "br0", MAC: "52:54:00:aa:00:01", Backend: "tap"},
 		{ID: "n2", Tap: "qta2", Bridge: "br0", MAC: "52:54:00:12:34:56", Backend: "tap"},
 	}
-	if d := cmp.Diff(want, anonymous(vm.Info().NICs)); d != "" {
+	got := anonymous(vm.Info().NICs)
+	for i := range got {
+		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", got[i].Reader))
+		if err != nil || !strings.Contains(exe, "qemu") {
+			t.Errorf("%s is read by process %d, %q (%v)", got[i].Tap, got[i].Reader, exe, err)
+		}
+		got[i].Reader = 0
+	}
+	if d := cmp.Diff(want, got); d != "" {
 		t.Fatalf("NICs (-want +got):\n%s", d)
 	}
 	if r := vm.Problems(testContext(t)); len(r) > 0 {
