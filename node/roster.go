@@ -158,13 +158,27 @@ func (r *roster) watched() bool {
 	return r.clock.Now().Sub(r.last) < aliveFor
 }
 
+// deafFor is how long watch may be late before the time counts as one in which
+// nobody listened: this program was stopped, or its machine was.
+const deafFor = time.Second
+
+// silent finds the hosts that have just fallen silent. Time in which nobody listened
+// is not silence: whoever wakes up and took all hosts for lost would bring every
+// group back that runs.
 func (r *roster) silent() []snapline.HostName {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.last = r.clock.Now()
+	now := r.clock.Now()
+	if deaf := now.Sub(r.last); r.last != snapline.Never && deaf > deafFor {
+		r.began = r.began.Add(deaf)
+		for _, s := range r.hosts {
+			s.at = min(now, s.at.Add(deaf))
+		}
+	}
+	r.last = now
 	var gone []snapline.HostName
 	for _, s := range r.hosts {
-		if s.online && r.clock.Now().Sub(s.at) > r.silence {
+		if s.online && now.Sub(s.at) > r.silence {
 			s.online = false
 			gone = append(gone, s.Host)
 		}
