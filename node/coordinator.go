@@ -62,6 +62,8 @@ type Coordinator struct {
 	strays  map[snapline.GroupName][]stray
 	drained map[snapline.HostName]*draining
 	hushes  map[snapline.GroupName]*hushing
+	// evicting are machines that hosts are told to end.
+	evicting map[memberAt]bool
 
 	mu          sync.Mutex
 	ops         map[snapline.OperationID]*operation
@@ -107,7 +109,7 @@ func NewCoordinator(c CoordinatorConfig) (*Coordinator, error) {
 	}
 	return &Coordinator{CoordinatorConfig: c, began: c.Clock.Now(), roster: newRoster(c.Clock, c.Lease), ready: make(chan struct{}), cutting: make(chan struct{}, 1),
 		leases: newLeases(c.Store, c.Clock, c.Log), events: newEvents(c.Store, c.Clock, c.Log), pace: defaultPace,
-		groups: map[snapline.GroupName]groupRecord{}, keepers: map[snapline.GroupName]*keeper{}, strays: map[snapline.GroupName][]stray{}, drained: map[snapline.HostName]*draining{}, hushes: map[snapline.GroupName]*hushing{},
+		groups: map[snapline.GroupName]groupRecord{}, keepers: map[snapline.GroupName]*keeper{}, strays: map[snapline.GroupName][]stray{}, drained: map[snapline.HostName]*draining{}, hushes: map[snapline.GroupName]*hushing{}, evicting: map[memberAt]bool{},
 		ops: map[snapline.OperationID]*operation{}, now: map[snapline.GroupName]*operation{}, restored: map[snapline.GroupName]snapline.Instant{}}, nil
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/snapline/snapline"
@@ -44,6 +45,13 @@ func (c *Coordinator) leaseFor(h hello, w *welcome) {
 			if m.Host != h.Host && slices.Contains(k.rec.Left[m.Name], h.Host) && c.runningOn(g) == nil {
 				w.Evict = append(w.Evict, fenced{Group: g, Member: m, MACs: k.rec.MACs})
 			}
+		}
+	}
+	for at := range c.evicting {
+		if at.host == h.Host && !left[at.memberRef] {
+			delete(c.evicting, at)
+			c.events.add(snapline.Event{Kind: snapline.EventEvicted, Group: at.Group, Host: h.Host,
+				Text: fmt.Sprintf("what host %s still ran of %s, which was restored elsewhere, is ended", h.Host, at.Member)})
 		}
 	}
 	for ref := range left {
@@ -104,6 +112,12 @@ func (c *Coordinator) over(loaded []snapline.OperationID) (ended []snapline.Oper
 	return ended
 }
 
+// memberAt is an instance of a member on a host.
+type memberAt struct {
+	host snapline.HostName
+	memberRef
+}
+
 // leftover judges a fenced member that no protection wants on this host; fate is
 // held. A coordinator that does not serve yet leaves it as it is: it may be about
 // to go on with a restore.
@@ -128,5 +142,6 @@ func (c *Coordinator) leftover(h snapline.HostName, ref memberRef, w *welcome) {
 		w.Lift = append(w.Lift, ref)
 	default:
 		w.Evict = append(w.Evict, fenced{Group: ref.Group, Member: *m})
+		c.evicting[memberAt{h, ref}] = true
 	}
 }

@@ -54,6 +54,9 @@ func TestLostHostIsRecoveredFrom(t *testing.T) {
 	}
 	s.startAgent("h2")
 	eventually(t, "the zombie is ended", func() bool { return s.cloud.find("h2", "n2") == nil })
+	if e := s.awaitEvent(snapline.EventEvicted, 0); e.Host != "h2" || e.Group != "g" {
+		t.Errorf("event %+v", e)
+	}
 	s.calm()
 	s.mustTake()
 }
