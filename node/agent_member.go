@@ -227,6 +227,7 @@ func (r *memberRunner) drop() {
 	}
 	r.round.Store(nil)
 	d.cancel()
+	defer time.AfterFunc(dropLate, func() { r.stuck(d) }).Stop()
 	d.mu.Lock()
 	gate, capture := d.gate, d.capture
 	d.mu.Unlock()
@@ -240,6 +241,19 @@ func (r *memberRunner) drop() {
 	}
 	d.work.Wait()
 	r.release(d)
+}
+
+// stuck says that the machine does not let go of a round, and what can be seen of
+// it: later it may be gone.
+func (r *memberRunner) stuck(d *round) {
+	d.mu.Lock()
+	vm := d.vm
+	d.mu.Unlock()
+	threads := "unknown"
+	if t, ok := vm.(interface{ Threads() string }); ok {
+		threads = t.Threads()
+	}
+	r.agent.Log.Error("the machine does not let go of a snapshot that was given up: does its hypervisor answer?", "member", r.key.member, "round", d.number, "threads", threads)
 }
 
 // release lets go of what the round's goroutines may have acquired last.

@@ -14,6 +14,7 @@ const (
 	probeWait   = 25 * time.Millisecond  // for the other members' probes to arrive
 	reportEvery = 250 * time.Millisecond // progress of long work
 	resumeLimit = 10 * time.Second       // to resume a VM when a round is dropped
+	dropLate    = 20 * time.Second       // a round that is being dropped is stuck
 	mergeLimit  = 10 * time.Minute       // to merge what a guest wrote during a capture
 	askLimit    = 5 * time.Second        // for an agent to inspect its members
 	examineTime = 30 * time.Second       // for an agent to examine its host

@@ -93,6 +93,9 @@ func TestAdoptDescribes(t *testing.T) {
 	m := guestMachine(t, 64, "-smp", "2", "-netdev", "user,id=u0", "-device", "e1000,netdev=u0,mac=52:54:00:aa:00:09,id=card")
 	m.start(t)
 	vm := adopt(t, hypervisor(t, qemu.Options{}), m)
+	if got := vm.(*qemu.VM).Threads(); !strings.Contains(got, "qemu-system") || strings.Contains(got, "\n") {
+		t.Errorf("threads: %s", got)
+	}
 	info := vm.Info()
 	if info.Machine == "q35" || !strings.HasPrefix(info.Machine, "pc-q35-") {
 		t.Errorf("machine %q: the alias must be resolved", info.Machine)
