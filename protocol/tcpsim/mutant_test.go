@@ -35,7 +35,7 @@ func TestMutants(t *testing.T) {
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			o := options(m.variant, m.with...)
-			o.Cut = m.cut
+			o.Cut, o.Loud = m.cut, true
 			stats, found := explore(1, m.seeds, o, broken)
 			if found == nil {
 				t.Fatalf("no stream broke in %d histories: %+v", stats.Histories, stats)
@@ -54,7 +54,9 @@ func TestWitness(t *testing.T) {
 		t.Skip("a hundred histories")
 	}
 	for name, v := range map[string]sim.Variant{"no arm barrier": sim.NoArmBarrier(), "shield off before the instant": sim.EarlyUnshield()} {
-		stats, found := explore(1, 50, options(v, "slow member"), broken)
+		o := options(v, "slow member")
+		o.Loud = true
+		stats, found := explore(1, 50, o, broken)
 		t.Logf("%s: %d rounds refused for a leak, %d groups restored", name, stats.Leaks, stats.Restored)
 		if found != nil {
 			t.Errorf("%s: history %d: %s", name, found.Seed, strings.Join(found.Guests, "; "))
