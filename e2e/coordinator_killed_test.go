@@ -22,7 +22,7 @@ func (f *faults) coordinatorKilled(t *testing.T) {
 			op := f.strike(t, p.cut, p.at, func() { f.kill(t, "coordinator") })
 			f.unharmed(t)
 			if p.name != "prepare" { // where the gates have no rule, and wait for longer
-				took := f.awaitUngated(t, gateLimit)
+				took := f.awaitUngated(t, offTapLimit)
 				t.Logf("no gate anywhere %v later", took.Round(time.Millisecond))
 			}
 			if err := f.StartCoordinator(t.Context()); err != nil {

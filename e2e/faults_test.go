@@ -15,6 +15,9 @@ var (
 	// gateLimit is Dg, when a gate's rules and a pause have ended by themselves,
 	// with half a second for emulated guests to show it.
 	gateLimit = snapline.DefaultDeadlines().Gate + 500*time.Millisecond
+	// offTapLimit is when agents have taken their programs off all taps as well: what
+	// these do has ended before, but a capture may be in the way.
+	offTapLimit = gateLimit + 2*time.Second
 	// hearLimit is when two transfers have gone over every flow after that: the
 	// bank repeats one that got lost after 250 ms, on emulated processors which
 	// all wake up at once.

@@ -140,7 +140,7 @@ func (m *managed) untouched(t *testing.T, before map[string]machine) {
 	if now := m.machines(t); len(now) != 2 || !maps.Equal(now, before) {
 		t.Errorf("machines: %v, before %v", now, before)
 	}
-	awaitMoney(t, drainLimit, m.bank, "tcp", 3)
+	awaitMoney(t, time.Minute, m.bank, "tcp", 3)
 }
 
 // take takes a snapshot of the group and returns its id.
@@ -166,7 +166,7 @@ func (m *managed) restore(t *testing.T, id snapline.SnapshotID) {
 			t.Errorf("%s after a restore: %v, before %v", name, now[name], before[name])
 		}
 	}
-	awaitMoney(t, drainLimit, m.bank, "tcp", 3)
+	awaitMoney(t, time.Minute, m.bank, "tcp", 3)
 	audit(t, m.bank)
 }
 
