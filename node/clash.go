@@ -51,6 +51,12 @@ func crowded(s snapline.Snapshot, place map[snapline.MemberName]snapline.HostNam
 	return bad
 }
 
+// sameMonitor reports whether two members, on one host, would have one monitor,
+// which makes them one machine.
+func sameMonitor(a, b snapline.Member) bool {
+	return a.QEMU != nil && b.QEMU != nil && filepath.Clean(a.QEMU.QMP) == filepath.Clean(b.QEMU.QMP)
+}
+
 // takenBy lists the snapshot's members whose monitor on a host is that of another
 // group's member; fate is held.
 func (c *Coordinator) takenBy(s snapline.Snapshot, h snapline.HostName) (not []snapline.MemberName) {
@@ -61,7 +67,7 @@ func (c *Coordinator) takenBy(s snapline.Snapshot, h snapline.HostName) (not []s
 		placed := rec.placed()
 		for _, other := range placed.Members {
 			for _, m := range s.Group.Members {
-				if other.Host == h && other.QEMU != nil && m.QEMU != nil && filepath.Clean(other.QEMU.QMP) == filepath.Clean(m.QEMU.QMP) && !slices.Contains(not, m.Name) {
+				if other.Host == h && sameMonitor(other, m) && !slices.Contains(not, m.Name) {
 					not = append(not, m.Name)
 				}
 			}

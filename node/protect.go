@@ -76,7 +76,7 @@ func (c *Coordinator) sharedWith(g snapline.Group) (all []snapline.Reason) {
 		}
 		for _, theirs := range c.groups[other].placed().Members {
 			for _, m := range g.Members {
-				if m.Host == theirs.Host && m.QEMU != nil && theirs.QEMU != nil && *m.QEMU == *theirs.QEMU {
+				if m.Host == theirs.Host && sameMonitor(m, theirs) {
 					all = append(all, snapline.Reason{Member: m.Name, Host: m.Host, Text: fmt.Sprintf("its machine is member %s of group %s, which is protected", theirs.Name, other),
 						Hint: "protect one group that has the members of both, or: snapline unprotect " + string(other)})
 				}
